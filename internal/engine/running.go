@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+)
+
+// runningPrefix sets the users that the emulator makes in somebody else's engine
+// apart from those that are there; its user default is left alone.
+const runningPrefix = "rediam-"
+
+// running is an engine that somebody else has started. Its data and its own users
+// stay as they are.
+type running struct {
+	*server
+	done  chan struct{}
+	close sync.Once
+}
+
+var _ Engine = (*running)(nil)
+
+// joinRunning uses the engine at a redis:// or rediss:// URL. Errors do not repeat
+// the URL, which may hold a password.
+func joinRunning(ctx context.Context, raw string) (Engine, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" {
+		return nil, errors.New("the engine's URL must be redis://[user:password@]host[:port] or rediss://…")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "6379"
+	}
+	address := net.JoinHostPort(u.Hostname(), port)
+	r := &running{server: &server{prefix: runningPrefix}, done: make(chan struct{})}
+	r.dial = func(ctx context.Context) (net.Conn, error) {
+		if u.Scheme == "rediss" {
+			return (&tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}).DialContext(ctx, "tcp", address)
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+	ctx, cancel := context.WithTimeout(ctx, adminTime)
+	defer cancel()
+	password, _ := u.User.Password()
+	name := u.User.Username()
+	if name == "" {
+		name = "default"
+	}
+	if err := r.connect(ctx, name, password); err != nil {
+		return nil, fmt.Errorf("engine at %s: %w", address, err)
+	}
+	return r, nil
+}
+
+func (r *running) Done() <-chan struct{} { return r.done }
+
+func (r *running) Err() error { return nil }
+
+// Close takes the emulator's users out again.
+func (r *running) Close() {
+	r.close.Do(func() {
+		r.SetUsers(context.Background(), nil)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.admin.Close()
+		close(r.done)
+	})
+}

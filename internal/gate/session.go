@@ -1,0 +1,417 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/rediam/rediam/internal/resp"
+)
+
+const (
+	bufferSize = 32 << 10
+	// embeddedRequest is the largest request that is held whole for an engine
+	// that does not enforce access strings itself.
+	embeddedRequest = 64 << 20
+)
+
+var errEnded = errors.New("the connection has ended")
+
+// A session is one client connection and, once it is signed in, its connection
+// to the engine. One goroutine (run) reads the client, one (pump) the engine.
+// What the gate answers itself waits until every request before it is answered,
+// so that the order of replies is that of requests.
+type session struct {
+	gate   *Gate
+	id     uint64
+	client net.Conn
+	source netip.Addr
+	opened time.Time
+	gone   chan struct{} // closed when run has returned
+
+	// These belong to run.
+	requests resp.Requests
+	buf      []byte // of which [:end] is unread and [:fed] has been framed
+	fed, end int
+	batch    []byte // whole requests within buf that the engine is to get next
+	batched  int64  // the replies to them
+	silence  silence
+	doomed   bool // the gate has refused a command of this transaction
+
+	// out is held while something is written to the client, mu within it.
+	out sync.Mutex
+
+	mu       sync.Mutex // guards below; never held across I/O
+	answered *sync.Cond // the pairing has moved on, or the session ended
+	pairing  pairing
+	engine   net.Conn
+	pumped   chan struct{} // closed when pump has returned
+	grant    grant
+	renewals int
+	ended    bool
+}
+
+// silence is what CLIENT REPLY has set.
+type silence uint8
+
+const (
+	repliesOn silence = iota
+	repliesOff
+	skipNext
+)
+
+func newSession(g *Gate, id uint64, client net.Conn) *session {
+	s := &session{gate: g, id: id, client: client, opened: g.World.Now(), gone: make(chan struct{}), buf: make([]byte, bufferSize)}
+	s.source = peerAddr(client.RemoteAddr().String())
+	s.answered = sync.NewCond(&s.mu)
+	s.requests.Limits.Unauthenticated = true
+	return s
+}
+
+func peerAddr(address string) netip.Addr {
+	if a, err := netip.ParseAddrPort(address); err == nil {
+		return a.Addr().Unmap()
+	}
+	a, _ := netip.ParseAddr(address)
+	return a
+}
+
+// signedIn tells as whom, and until when.
+func (s *session) signedIn() (user string, cut time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant.member.Name, s.grant.cut
+}
+
+func (s *session) describe() Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Session{s.id, s.grant.member.Name, s.source, s.opened, s.grant.cut, s.renewals}
+}
+
+// run serves the connection until it ends.
+func (s *session) run(ctx context.Context) {
+	defer s.leaveEngine()
+	defer s.close()
+	s.client.SetDeadline(time.Now().Add(SignInTime))
+	if !s.enterOpen(ctx) {
+		return
+	}
+	for {
+		n, err := s.client.Read(s.buf[s.end:])
+		s.end += n
+		if n > 0 {
+			if err := s.consume(ctx); err != nil {
+				s.note(err)
+				return
+			}
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				s.drain()
+			}
+			return
+		}
+	}
+}
+
+// note logs why a session was ended from this side.
+func (s *session) note(err error) {
+	if !errors.Is(err, errEnded) {
+		s.gate.Log.Info("connection closed", "cache", s.gate.Cache, "connection", s.id, "source", s.source, "why", err)
+	}
+}
+
+// consume takes the whole requests in buf, and of a larger one what there is.
+func (s *session) consume(ctx context.Context) error {
+	start := 0
+	for s.fed < s.end {
+		n, done, err := s.requests.Feed(s.buf[s.fed:s.end])
+		s.fed += n
+		if err != nil {
+			return s.protocolError(err)
+		}
+		if !done {
+			break
+		}
+		if err := s.request(ctx, s.buf[start:s.fed]); err != nil {
+			return err
+		}
+		start = s.fed
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	copy(s.buf, s.buf[start:s.end])
+	s.end, s.fed = s.end-start, s.fed-start
+	if s.end < len(s.buf) {
+		return nil
+	}
+	if s.streams() {
+		return s.stream(ctx)
+	}
+	if s.end >= embeddedRequest {
+		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: the embedded engine takes requests of up to 64 MiB"})
+	}
+	s.buf = append(s.buf, make([]byte, len(s.buf))...) // as bytes come, never by what they announce
+	return nil
+}
+
+// protocolError answers what cannot be framed, and ends the session.
+func (s *session) protocolError(err error) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	var bad *resp.ProtocolError
+	if errors.As(err, &bad) {
+		s.silence = repliesOn
+		s.replyError(bad.Text)
+	}
+	return err
+}
+
+// streams is whether the engine judges requests itself, so that they need not
+// be held whole.
+func (s *session) streams() bool {
+	user, _ := s.signedIn()
+	_, _, ok := s.gate.Engine.Login(user)
+	return ok && user != ""
+}
+
+// stream forwards a request that is larger than buf. Its name and the number of
+// its arguments are known; nothing of the rest is needed, except of a sign-in,
+// which is too large to be one.
+func (s *session) stream(ctx context.Context) error {
+	name := s.requests.Arg(0).In(s.buf)
+	frames := int64(s.requests.NumArgs() - 1)
+	switch verb := lower(name); {
+	case name == nil, verb == "auth", verb == "hello":
+		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: too big a request of this kind"})
+	case subscribeVerbs[verb] && !s.transaction():
+		s.expect(expected{kind: subscribes, count: frames, name: verb})
+	default:
+		s.expect(expected{count: s.audible()})
+	}
+	for done := false; ; {
+		if _, err := s.engine.Write(s.buf[:s.fed]); err != nil {
+			return err
+		}
+		s.end = copy(s.buf, s.buf[s.fed:s.end])
+		s.fed = 0
+		if done {
+			return s.consume(ctx)
+		}
+		n, err := s.client.Read(s.buf)
+		if err != nil {
+			return err
+		}
+		s.end = n
+		if s.fed, done, err = s.requests.Feed(s.buf[:n]); err != nil {
+			return s.protocolError(err)
+		}
+	}
+}
+
+// forward sends whole requests to the engine and expects e for them. Those that
+// lie next to one another in buf are sent together.
+func (s *session) forward(request []byte) {
+	if len(s.batch) == 0 {
+		s.batch = request
+	} else {
+		s.batch = s.batch[:len(s.batch)+len(request)]
+	}
+	s.batched += s.audible()
+}
+
+// flush sends what forward has gathered.
+func (s *session) flush() error {
+	if len(s.batch) == 0 {
+		return nil
+	}
+	s.expect(expected{count: s.batched})
+	_, err := s.engine.Write(s.batch)
+	s.batch, s.batched = nil, 0
+	return err
+}
+
+// send sends one request whose reply means something.
+func (s *session) send(request []byte, e expected) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.expect(e)
+	_, err := s.engine.Write(request)
+	return err
+}
+
+func (s *session) expect(e expected) {
+	if e.count == 0 && e.kind != subscribes {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pairing.expect(e)
+}
+
+// audible is how many replies the next request gets, one or none; it uses up a
+// CLIENT REPLY SKIP.
+func (s *session) audible() int64 {
+	switch s.silence {
+	case repliesOff:
+		return 0
+	case skipNext:
+		s.silence = repliesOn
+		return 0
+	}
+	return 1
+}
+
+// quiesce waits until every request has its reply. It is false if the session
+// has ended.
+func (s *session) quiesce() bool {
+	if s.flush() != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.pairing.drained() && !s.ended {
+		s.answered.Wait()
+	}
+	return !s.ended
+}
+
+// reply answers a request in the engine's place, when its turn has come.
+func (s *session) reply(b []byte) error {
+	if s.audible() == 0 {
+		return nil
+	}
+	for s.quiesce() {
+		if sent, err := s.write(b); sent {
+			return err
+		}
+	}
+	return errEnded
+}
+
+// write writes to the client if no frame of the engine's is half written.
+func (s *session) write(b []byte) (sent bool, err error) {
+	s.out.Lock()
+	defer s.out.Unlock()
+	s.mu.Lock()
+	drained := s.pairing.drained()
+	s.mu.Unlock()
+	if !drained {
+		return false, nil
+	}
+	_, err = s.client.Write(b)
+	return true, err
+}
+
+func (s *session) replyError(text string) error { return s.reply(resp.AppendError(nil, text)) }
+
+// drain gives the engine time to answer what the client has asked before it sent
+// EOF.
+func (s *session) drain() {
+	timer := time.AfterFunc(closeTime, s.close)
+	defer timer.Stop()
+	s.quiesce()
+}
+
+// close ends the session from any goroutine; run returns soon after.
+func (s *session) close() {
+	s.mu.Lock()
+	s.ended = true
+	engine := s.engine
+	s.answered.Broadcast()
+	s.mu.Unlock()
+	if engine != nil {
+		engine.Close()
+	}
+	s.client.Close()
+}
+
+// joinEngine opens the connection to the engine if there is none.
+func (s *session) joinEngine(ctx context.Context) error {
+	if s.engine != nil {
+		return nil
+	}
+	engine, err := s.gate.Engine.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.engine, s.pumped, s.pairing = engine, make(chan struct{}), pairing{}
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		engine.Close()
+	}
+	go s.pump(engine)
+	return nil
+}
+
+// leaveEngine closes the connection to the engine and waits for the last of its
+// replies. Only run calls it.
+func (s *session) leaveEngine() {
+	s.mu.Lock()
+	engine, pumped := s.engine, s.pumped
+	s.engine, s.pairing = nil, pairing{}
+	s.mu.Unlock()
+	if engine != nil {
+		engine.Close()
+		<-pumped
+	}
+}
+
+// pump passes the engine's replies on to the client.
+func (s *session) pump(engine net.Conn) {
+	defer close(s.pumped)
+	buf := make([]byte, bufferSize)
+	for {
+		n, err := engine.Read(buf)
+		if n > 0 && err == nil {
+			err = s.passOn(engine, buf[:n])
+		}
+		if err != nil {
+			s.lost(engine)
+			return
+		}
+	}
+}
+
+func (s *session) passOn(engine net.Conn, b []byte) error {
+	s.out.Lock()
+	defer s.out.Unlock()
+	var parts [][]byte
+	s.mu.Lock()
+	if s.engine != engine { // left by RESET
+		s.mu.Unlock()
+		return errEnded
+	}
+	err := s.pairing.feed(b, func(part []byte) error {
+		parts = append(parts, part)
+		return nil
+	})
+	s.answered.Broadcast()
+	s.mu.Unlock()
+	for _, part := range parts {
+		if _, err := s.client.Write(part); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// lost ends the session if its engine has gone away.
+func (s *session) lost(engine net.Conn) {
+	s.mu.Lock()
+	current := s.engine == engine
+	s.mu.Unlock()
+	if current {
+		s.close()
+	}
+}

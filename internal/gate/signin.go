@@ -1,0 +1,114 @@
+package gate
+
+import (
+	"crypto/subtle"
+	"errors"
+	"time"
+
+	"github.com/rediam/rediam/internal/sigv4"
+	"github.com/rediam/rediam/internal/world"
+)
+
+// Reasons for a refusal that are not the token's (those are sigv4's).
+const (
+	reasonOneArgument = "one-argument-auth"
+	reasonEngine      = "engine-too-old"
+	reasonUser        = "user-unknown"
+	reasonOff         = "user-off"
+	reasonPermission  = "permission-denied"
+	reasonPassword    = "wrong-password"
+	reasonTransaction = "auth-in-multi"
+)
+
+// A grant is a successful sign-in.
+type grant struct {
+	member world.Member
+	cut    time.Time // when the connection ends unless it signs in again; zero for never
+}
+
+// signIn decides about AUTH user password. The refusal's reason is in the event
+// alone: the peer is told nothing.
+func (g *Gate) signIn(e *Event, user, password string) (grant, bool) {
+	cache, ok := g.World.Cache(g.Cache)
+	if !ok { // deleted this instant
+		return grant{}, e.refuse(reasonUser, "the cache is gone")
+	}
+	member, found := g.World.Member(g.Cache, user)
+	if found && member.Auth != world.AuthIAM {
+		return grant{member: member}, checkPassword(e, member, password)
+	}
+	key, admitted := g.verifyToken(e, cache, user, password)
+	if !admitted {
+		return grant{}, false
+	}
+	switch {
+	case !found:
+		return grant{}, e.refuse(reasonUser, "no user with this name is in the user group of the cache")
+	case !member.Rules.On():
+		return grant{}, e.refuse(reasonOff, "the access string of the user does not say on")
+	case !cache.AllowsIAM():
+		return grant{}, e.refuse(reasonEngine, "IAM sign-in needs Valkey 7.2 or Redis OSS 7.0; this is "+cache.Engine+" "+cache.Version)
+	}
+	source := peerAddr(e.Source)
+	verdict := g.World.Authorize(key, cache, member.User, source)
+	e.Policy, e.Statement = verdict.Policy, verdict.Statement
+	if !verdict.Allowed {
+		return grant{}, e.refuse(reasonPermission, verdict.Reason)
+	}
+	return grant{member, g.World.Now().Add(orElse(g.ConnectionTTL, ConnectionTTL))}, true
+}
+
+// verifyToken checks the token and tells the event who signed it.
+func (g *Gate) verifyToken(e *Event, cache world.Cache, user, token string) (world.Key, bool) {
+	var key world.Key
+	target := sigv4.Target{
+		Service: cache.Service(), Region: g.World.Region, Cache: cache.Name,
+		Serverless:          cache.Kind == world.ServerlessCache,
+		LenientResourceType: g.LenientResourceType,
+		MaxTTL:              g.TokenTTL,
+	}
+	_, err := target.Verify(token, user, func(id string) (sigv4.Key, bool) {
+		k, ok := g.World.Key(id)
+		if ok {
+			key = k
+			e.PrincipalType, e.Account, e.AccessKey = string(k.Principal.Type), k.Principal.Account, k.ID
+			e.Principal = g.World.PrincipalARN(k.Principal)
+		}
+		return sigv4.Key{Secret: string(k.Secret), SessionToken: string(k.SessionToken), Expires: k.Expires, Inactive: k.Inactive}, ok
+	}, g.World.Now())
+	var refusal *sigv4.Refusal
+	if errors.As(err, &refusal) {
+		return key, e.refuse(string(refusal.Reason), refusal.Detail)
+	}
+	return key, true
+}
+
+func checkPassword(e *Event, m world.Member, password string) bool {
+	if !m.Rules.On() {
+		return e.refuse(reasonOff, "the access string of the user does not say on")
+	}
+	if m.Auth == world.AuthNoPassword {
+		return true
+	}
+	match := 0
+	for _, p := range m.Passwords {
+		match |= subtle.ConstantTimeCompare([]byte(p), []byte(password))
+	}
+	if match == 0 {
+		return e.refuse(reasonPassword, "not one of the passwords of the user, who does not sign in with IAM")
+	}
+	return true
+}
+
+// refuse notes why and returns false.
+func (e *Event) refuse(reason, detail string) bool {
+	e.Reason, e.Detail = reason, detail
+	return false
+}
+
+func orElse(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}

@@ -1,0 +1,247 @@
+package world
+
+import (
+	"maps"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/rediam/rediam/internal/policy"
+)
+
+// What AWS does not document about the context of a Connect, decided here.
+const (
+	// PrincipalContextKeys: aws:PrincipalArn, aws:userid and their like are not
+	// listed among the keys of Connect, so they are absent.
+	PrincipalContextKeys = false
+	// CurrentTimeContextKey: aws:CurrentTime is listed for serverless caches
+	// only, so it is absent on replication groups and MemoryDB clusters.
+	CurrentTimeContextKey = false
+	// AllowCrossAccount: the guides say nothing of a principal of another
+	// account; it is refused.
+	AllowCrossAccount = false
+)
+
+// Limits of STS.
+const (
+	minSession         = 15 * time.Minute
+	keepExpired        = 24 * time.Hour // so that a refusal can still say "expired"
+	maxSessionPolicies = 10
+)
+
+var sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+
+// A Verdict is an answer of IAM, with why.
+type Verdict struct {
+	Allowed   bool
+	Policy    string // the policy and the statement that decided; empty if none matched
+	Statement string
+	Reason    string // one sentence
+}
+
+func verdict(d policy.Decision) Verdict {
+	return Verdict{d.Effect == policy.Allow, d.Policy, d.Statement, d.Reason()}
+}
+
+// Authorize decides whether a principal may Connect to c as u: elasticache:Connect
+// or memorydb:Connect must be allowed on the ARN of the cache and on that of the
+// user. The decision is the first that does not allow, else the cache's.
+func (w *World) Authorize(k Key, c Cache, u User, source netip.Addr) Verdict {
+	if k.Principal.Type == Root && k.Principal.Account == w.Account {
+		return rootVerdict
+	}
+	if k.Principal.Account != w.Account && !AllowCrossAccount {
+		return Verdict{Reason: "the principal belongs to account " + k.Principal.Account + ", the cache to " + w.Account}
+	}
+	policies := w.policiesOf(k)
+	var first policy.Decision
+	for i, resource := range []struct {
+		arn  string
+		tags map[string]string
+	}{{w.CacheARN(c), c.Tags}, {w.UserARN(u), u.Tags}} {
+		decision := policies.Decide(policy.Request{
+			Principal: w.PrincipalARN(k.Principal),
+			Action:    c.Service() + ":Connect",
+			Resource:  resource.arn,
+			Context:   w.connectContext(c, resource.tags, source),
+		})
+		if decision.Effect != policy.Allow {
+			return verdict(decision)
+		}
+		if i == 0 {
+			first = decision
+		}
+	}
+	return verdict(first)
+}
+
+// connectContext has the condition keys that the guides list for Connect.
+func (w *World) connectContext(c Cache, tags map[string]string, source netip.Addr) policy.Context {
+	context := policy.Context{}
+	for k, v := range tags {
+		context.Set("aws:ResourceTag/"+k, v)
+	}
+	if c.Service() == ElastiCache {
+		context.Set("elasticache:UserAuthenticationMode", string(AuthIAM))
+	}
+	if c.Kind != ServerlessCache {
+		context.Set("aws:SourceIp", source.String())
+	} else {
+		context.Set("aws:VpcSourceIp", source.String())
+	}
+	if c.Kind == ServerlessCache || CurrentTimeContextKey {
+		now := w.Now()
+		context.Set("aws:CurrentTime", now.UTC().Format(time.RFC3339))
+		context.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
+	}
+	return context
+}
+
+// Allowed decides whether a principal may call an AWS API.
+func (w *World) Allowed(k Key, action, resource string) Verdict {
+	if k.Principal.Type == Root {
+		return rootVerdict
+	}
+	return verdict(w.policiesOf(k).Decide(policy.Request{Principal: w.PrincipalARN(k.Principal), Action: action, Resource: resource, Context: policy.Context{}}))
+}
+
+var rootVerdict = Verdict{Allowed: true, Reason: "the account's root user is always allowed"}
+
+// An AssumeRole is a request for temporary credentials.
+type AssumeRole struct {
+	RoleARN    string
+	Session    string
+	Duration   time.Duration // zero means an hour
+	Policy     string        // session policy document; zero means none
+	PolicyARNs []string      // managed policies as session policies
+	ExternalID string
+}
+
+// AssumeRole issues temporary credentials of a role to the holder of caller, who
+// must be allowed by the role's trust policy and, unless that names it outright,
+// by its own policies.
+func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
+	denied := errorf("AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", w.PrincipalARN(caller.Principal), r.RoleARN)
+	if !sessionName.MatchString(r.Session) {
+		return Key{}, errorf("ValidationError", "RoleSessionName must be 2 to 64 of the characters letters, digits, _+=,.@-")
+	}
+	if caller.Principal.Type == Root {
+		return Key{}, errorf("AccessDenied", "Roles may not be assumed by root accounts.")
+	}
+	role, trust, ok := w.roleByARN(r.RoleARN)
+	if !ok {
+		return Key{}, denied // STS does not tell a missing role from a forbidden one
+	}
+	duration, err := sessionLength(r.Duration, role.MaxSession, caller.Principal.Type)
+	if err != nil {
+		return Key{}, err
+	}
+	context := policy.Context{}
+	if r.ExternalID != "" {
+		context.Set("sts:ExternalId", r.ExternalID)
+	}
+	request := policy.Request{Principal: w.PrincipalARN(caller.Principal), Action: "sts:AssumeRole", Resource: r.RoleARN, Context: context}
+	if !w.mayAssume(caller, role, trust, request) {
+		return Key{}, denied
+	}
+	session, err := w.sessionPolicies(r)
+	if err != nil {
+		return Key{}, err
+	}
+	return w.issue(role, r.Session, duration, session)
+}
+
+func (w *World) mayAssume(caller Key, role Role, trust *policy.Policy, request policy.Request) bool {
+	decision := trust.DecideTrust(request)
+	if decision.Effect != policy.Allow {
+		return false
+	}
+	own := w.policiesOf(caller).Decide(request)
+	if decision.Delegated || caller.Principal.Account != role.Account {
+		return own.Effect == policy.Allow
+	}
+	return own.Effect != policy.ExplicitDeny
+}
+
+func sessionLength(asked, most time.Duration, caller PrincipalType) (time.Duration, error) {
+	asked = orElse(asked, time.Hour)
+	switch {
+	case asked < minSession:
+		return 0, errorf("ValidationError", "DurationSeconds must be at least %d", int(minSession/time.Second))
+	case asked > most:
+		return 0, errorf("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	case caller == AssumedRole && asked > time.Hour:
+		return 0, errorf("ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+	}
+	return asked, nil
+}
+
+func (w *World) roleByARN(arn string) (Role, *policy.Policy, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, a := range w.iam {
+		for name, r := range a.roles {
+			if own := w.roleARN(r.Account, name); own == arn {
+				return r, a.held[own].trust, true
+			}
+		}
+	}
+	return Role{}, nil, false
+}
+
+// sessionPolicies parses the policies that limit a session; nil if there are none.
+func (w *World) sessionPolicies(r AssumeRole) ([]*policy.Policy, error) {
+	if len(r.PolicyARNs) > maxSessionPolicies {
+		return nil, errorf("ValidationError", "at most %d session policies", maxSessionPolicies)
+	}
+	var session []*policy.Policy
+	if r.Policy != "" {
+		p, err := policy.Parse(policy.Identity, "session policy", []byte(r.Policy))
+		if err != nil {
+			return nil, malformed(err)
+		}
+		session = append(session, p)
+	}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, arn := range r.PolicyARNs {
+		var p *policy.Policy
+		if a, ok := w.iam[w.Account]; ok {
+			p = a.managed[arn]
+		}
+		if p == nil {
+			return nil, noPolicy(arn)
+		}
+		session = append(session, p)
+	}
+	return session, nil
+}
+
+// IssueSession issues credentials of a role of the world's account without asking
+// its trust policy, as AWS itself does for an instance or a pod.
+func (w *World) IssueSession(role, session string) (Key, error) {
+	r, ok := w.Role(role)
+	if !ok {
+		return Key{}, errorf("NoSuchEntity", "The role with name %.64s cannot be found.", role)
+	}
+	return w.issue(r, session, min(time.Hour, r.MaxSession), nil)
+}
+
+func (w *World) issue(role Role, session string, duration time.Duration, policies []*policy.Policy) (Key, error) {
+	now := w.Now()
+	k := Key{
+		ID: "ASIA" + random32(10), Secret: Secret(random64(30)), SessionToken: Secret("IQoJ" + random64(300)),
+		Expires:   now.Add(duration).UTC().Truncate(time.Second),
+		Principal: Principal{role.Account, AssumedRole, role.Name, session, uniqueID("AROA", role.Name) + ":" + session},
+		session:   policies,
+	}
+	return k, w.locked(func() error { // nobody waits for a key to appear
+		if now.After(w.sweep) {
+			w.sweep = now.Add(keepExpired)
+			maps.DeleteFunc(w.keys, func(_ string, old Key) bool { return !old.Expires.IsZero() && now.After(old.Expires.Add(keepExpired)) })
+		}
+		w.keys[k.ID] = k
+		return nil
+	})
+}

@@ -1,0 +1,149 @@
+// Package world is what exists in the emulator: accounts with their IAM users,
+// roles, keys and policies, cache users, user groups and caches, and the clock.
+// It holds the rules of AWS about them and does no I/O.
+package world
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rediam/rediam/internal/acl"
+)
+
+// Zero values of New's arguments.
+const (
+	DefaultPartition = "aws"
+	DefaultRegion    = "us-east-1"
+	DefaultAccount   = "123456789012"
+)
+
+// A World may be changed by many goroutines while it is in use. Values go in and
+// come out as copies.
+type World struct {
+	// Partition, Region and Account are where the caches are; fixed by New.
+	Partition, Region, Account string
+
+	mu       sync.RWMutex // guards all below
+	offset   time.Duration
+	users    map[userKey]user
+	groups   map[groupKey]Group
+	caches   map[string]Cache // by name: replication groups, serverless caches and clusters share no names here
+	iam      map[string]*account
+	keys     map[string]Key
+	sweep    time.Time // when expired keys are next thrown away
+	changed  []func()
+	changing sync.Mutex // makes one change, with its callbacks, at a time
+}
+
+// New is a world with nothing in it; empty arguments mean the defaults.
+func New(partition, region, accountID string) *World {
+	w := &World{
+		Partition: orElse(partition, DefaultPartition),
+		Region:    orElse(region, DefaultRegion),
+		Account:   orElse(accountID, DefaultAccount),
+		users:     map[userKey]user{},
+		groups:    map[groupKey]Group{},
+		caches:    map[string]Cache{},
+		iam:       map[string]*account{},
+		keys:      map[string]Key{},
+	}
+	return w
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// An Error is AWS's answer to a change that its rules forbid. Code is AWS's
+// error code, such as UserNotFound.
+type Error struct{ Code, Message string }
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+func errorf(code, format string, args ...any) *Error {
+	return &Error{code, fmt.Sprintf(format, args...)}
+}
+
+// OnChange has f called after every change, the clock's included, before the
+// call that made the change returns. f may read the world but not change it.
+// Call it before the world is shared.
+func (w *World) OnChange(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.changed = append(w.changed, f)
+}
+
+// change runs f under the lock and, if it returns nil, tells the listeners.
+func (w *World) change(f func() error) error {
+	w.changing.Lock()
+	defer w.changing.Unlock()
+	if err := w.locked(f); err != nil {
+		return err
+	}
+	w.mu.RLock()
+	listeners := w.changed
+	w.mu.RUnlock()
+	for _, f := range listeners {
+		f()
+	}
+	return nil
+}
+
+func (w *World) locked(f func() error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return f()
+}
+
+// Now is the time in the world: that of this machine, moved on by Advance.
+func (w *World) Now() time.Time {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return time.Now().Add(w.offset)
+}
+
+// Advance moves the clock on. When it returns, all that the new time ends has
+// ended. It does nothing if d is negative: time does not run backwards here.
+func (w *World) Advance(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	w.change(func() error {
+		w.offset += d
+		return nil
+	})
+}
+
+// A Secret is a string that does not print, log or marshal itself.
+type Secret string
+
+const redacted = "[redacted]"
+
+// Format prints a mark in place of the secret, whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// MarshalText writes a mark in place of the secret; log/slog and JSON use it.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// arn makes the name of a resource in this world's partition.
+func (w *World) arn(service, region, account, resource string) string {
+	return "arn:" + w.Partition + ":" + service + ":" + region + ":" + account + ":" + resource
+}
+
+// user is a User with its access string parsed.
+type user struct {
+	User
+	access *acl.Access
+}
+
+// sorted gives the values of m in the order of less, so that listings are stable.
+func sorted[K comparable, V any](m map[K]V, compare func(a, b V) int) []V {
+	return slices.SortedFunc(maps.Values(m), compare)
+}
