@@ -1,0 +1,70 @@
+package emulator
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+const directoryPattern = "rediam-emulator-*"
+
+// directory is where an emulator keeps what has to be a file. Only its user can
+// enter it. A lock on it tells the next emulator whether its owner still lives,
+// which takes away what a killed one left.
+type directory struct {
+	path string
+	lock *os.File
+}
+
+func newDirectory() (*directory, error) {
+	sweep()
+	path, err := os.MkdirTemp("", directoryPattern) // with mode 0700
+	if err != nil {
+		return nil, fmt.Errorf("make a temporary directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		os.RemoveAll(path)
+		return nil, err
+	}
+	if !tryLock(lock) {
+		lock.Close()
+		os.RemoveAll(path)
+		return nil, fmt.Errorf("%s: somebody else has locked it", path)
+	}
+	return &directory{path, lock}, nil
+}
+
+// sweep removes the directories of emulators that were killed.
+func sweep() {
+	if !sweeps {
+		return
+	}
+	found, err := filepath.Glob(filepath.Join(os.TempDir(), directoryPattern))
+	if err != nil {
+		return
+	}
+	for _, path := range found {
+		lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR, 0)
+		if err != nil { // another user's, or one that is being made
+			continue
+		}
+		if tryLock(lock) {
+			os.RemoveAll(path)
+		}
+		lock.Close()
+	}
+}
+
+func (d *directory) file(name string) string { return filepath.Join(d.path, name) }
+
+func (d *directory) write(name string, data []byte) error {
+	return os.WriteFile(d.file(name), data, 0o600)
+}
+
+func (d *directory) make(name string) error { return os.Mkdir(d.file(name), 0o700) }
+
+func (d *directory) remove() {
+	os.RemoveAll(d.path)
+	d.lock.Close()
+}

@@ -1,0 +1,218 @@
+// Package awsapi answers AWS API calls from the emulator's world, in AWS's wire
+// protocols, so that the AWS CLI and the SDKs work unchanged with an endpoint
+// URL. Every request must be signed by a key of the world.
+package awsapi
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/rediam/rediam/internal/sigv4"
+	"github.com/rediam/rediam/internal/world"
+)
+
+// maxBody bounds a request; the largest that AWS takes here is a policy document.
+const maxBody = 1 << 20
+
+// A Handler is the one AWS endpoint of an emulator.
+type Handler struct {
+	World *world.World
+	Log   *slog.Logger
+}
+
+var _ http.Handler = (*Handler)(nil)
+
+// A call is a request whose signature has been verified.
+type call struct {
+	world   *world.World
+	caller  world.Key
+	service string
+	form    url.Values // of the query protocol
+}
+
+// ServeHTTP verifies the signature, finds the operation and answers it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := requestID()
+	w.Header().Set("X-Amzn-Requestid", id)
+	w.Header().Set("Date", h.World.Now().UTC().Format(http.TimeFormat)) // SDKs correct their clock by it
+	p := protocolOf(r)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		p.fail(w, id, &world.Error{Code: "RequestEntityTooLarge", Message: "the request is larger than 1 MiB"})
+		return
+	}
+	action, result, err := h.answer(r, p, body)
+	if err != nil {
+		h.Log.Info("AWS API call refused", "action", action, "source", r.RemoteAddr, "error", err)
+		p.fail(w, id, asAWS(err, p))
+		return
+	}
+	p.succeed(w, id, action, result)
+}
+
+func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action string, result any, err error) {
+	var caller world.Key
+	signed, err := sigv4.VerifyRequest(r, body, func(id string) (sigv4.Key, bool) {
+		k, ok := h.World.Key(id)
+		caller = k
+		return sigv4.Key{Secret: string(k.Secret), SessionToken: string(k.SessionToken), Expires: k.Expires, Inactive: k.Inactive}, ok
+	}, h.World.Now())
+	if err != nil {
+		return "", nil, err
+	}
+	c := call{world: h.World, caller: caller, service: signed.Service}
+	if p.json {
+		action = p.target
+	} else if c.form, err = url.ParseQuery(string(body)); err != nil {
+		return "", nil, &world.Error{Code: "MalformedQueryString", Message: "the body is not a query string"}
+	} else {
+		action = c.form.Get("Action")
+	}
+	operation := operations[c.service][action]
+	if operation == nil || p.json {
+		return action, nil, unknownOperation(p, action, c.form.Get("Version"))
+	}
+	result, err = operation(c)
+	return action, result, err
+}
+
+// operations by signing name and action.
+var operations = map[string]map[string]func(call) (any, error){
+	"sts": stsOperations,
+}
+
+func unknownOperation(p protocol, action, version string) error {
+	if p.json {
+		return &world.Error{Code: "UnknownOperationException", Message: "the emulator does not have this operation"}
+	}
+	if len(action) > 128 || len(version) > 32 {
+		action, version = "", ""
+	}
+	return &world.Error{Code: "InvalidAction", Message: "Could not find operation " + action + " for version " + version}
+}
+
+// protocol is how one service writes its answers.
+type protocol struct {
+	json   bool   // JSON 1.1 with X-Amz-Target
+	ec2    bool   // EC2's variant of the query protocol
+	target string // the operation in X-Amz-Target
+}
+
+func protocolOf(r *http.Request) protocol {
+	if target := r.Header.Get("X-Amz-Target"); target != "" {
+		_, operation, _ := strings.Cut(target, ".")
+		return protocol{json: true, target: operation}
+	}
+	return protocol{ec2: strings.Contains(r.Header.Get("Authorization"), "/ec2/aws4_request")}
+}
+
+// namespaces of the query protocol, by action's service.
+const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
+
+func (p protocol) succeed(w http.ResponseWriter, id, action string, result any) {
+	w.Header().Set("Content-Type", "text/xml")
+	e := xml.NewEncoder(w)
+	response := xml.StartElement{Name: xml.Name{Local: action + "Response"}, Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: stsNamespace}}}
+	err := errors.Join(
+		e.EncodeToken(response),
+		e.EncodeElement(result, xml.StartElement{Name: xml.Name{Local: action + "Result"}}),
+		e.EncodeElement(struct{ RequestId string }{id}, xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}}),
+		e.EncodeToken(response.End()),
+		e.Flush())
+	_ = err // the client has gone away; there is nobody left to tell
+}
+
+func (p protocol) fail(w http.ResponseWriter, id string, e *world.Error) {
+	status := statusOf(e.Code, p)
+	if p.json {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.WriteHeader(status)
+		json.NewEncoder(w).Encode(map[string]string{"__type": e.Code, "message": e.Message})
+		return
+	}
+	type awsError struct {
+		Type    string `xml:",omitempty"`
+		Code    string
+		Message string
+	}
+	w.Header().Set("Content-Type", "text/xml")
+	w.WriteHeader(status)
+	if p.ec2 {
+		xml.NewEncoder(w).Encode(struct {
+			XMLName   xml.Name `xml:"Response"`
+			Error     awsError `xml:"Errors>Error"`
+			RequestID string
+		}{Error: awsError{Code: e.Code, Message: e.Message}, RequestID: id})
+		return
+	}
+	xml.NewEncoder(w).Encode(struct {
+		XMLName   xml.Name `xml:"ErrorResponse"`
+		Error     awsError
+		RequestId string
+	}{Error: awsError{"Sender", e.Code, e.Message}, RequestId: id})
+}
+
+// statusOf is the HTTP status of an error code where it is not 400.
+func statusOf(code string, p protocol) int {
+	if p.json {
+		return http.StatusBadRequest
+	}
+	switch code {
+	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied", "AuthFailure":
+		return http.StatusForbidden
+	case "NoSuchEntity":
+		return http.StatusNotFound
+	case "RequestEntityTooLarge":
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusBadRequest
+}
+
+// asAWS turns a failure into AWS's error. What is wrong with a signature is said
+// as AWS says it: the precise reason goes to the log.
+func asAWS(err error, p protocol) *world.Error {
+	var refusal *sigv4.Refusal
+	var own *world.Error
+	switch {
+	case errors.As(err, &own):
+		return own
+	case !errors.As(err, &refusal):
+		return &world.Error{Code: "InternalFailure", Message: "the emulator failed"}
+	}
+	e := &world.Error{Code: "SignatureDoesNotMatch", Message: "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."}
+	inJSON := "InvalidSignatureException"
+	switch refusal.Reason {
+	case sigv4.NoAuthorization:
+		e, inJSON = &world.Error{Code: "MissingAuthenticationToken", Message: "Request is missing Authentication Token"}, "MissingAuthenticationTokenException"
+	case sigv4.UnknownKey, sigv4.InactiveKey, sigv4.SessionTokenNeeded, sigv4.SessionTokenExtra, sigv4.WrongSessionToken:
+		e, inJSON = &world.Error{Code: "InvalidClientTokenId", Message: "The security token included in the request is invalid."}, "UnrecognizedClientException"
+	case sigv4.CredentialsExpired:
+		e, inJSON = &world.Error{Code: "ExpiredToken", Message: "The security token included in the request is expired"}, "ExpiredTokenException"
+	case sigv4.RequestExpired, sigv4.NotYetValid:
+		e.Message = refusal.Detail
+	case sigv4.BadAuthorization:
+		e, inJSON = &world.Error{Code: "IncompleteSignature", Message: "The request signature does not conform to AWS standards: " + refusal.Detail}, "IncompleteSignatureException"
+	}
+	switch {
+	case p.json:
+		e.Code = inJSON
+	case p.ec2:
+		e.Code = "AuthFailure"
+	}
+	return e
+}
+
+func requestID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	h := hex.EncodeToString(b[:])
+	return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
+}
