@@ -86,7 +86,7 @@ type Config struct {
 	CachePort int
 
 	// Cache and User rename what is made by default, Kind changes the kind of the
-	// cache. Empty makes nothing at all.
+	// cache. Empty makes the IAM user admin and nothing else.
 	Cache, User string
 	Kind        world.Kind
 	Empty       bool
@@ -179,16 +179,19 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.world.OnChange(s.reconcile)
-	if !s.config.Empty {
-		if err := s.populate(); err != nil {
-			return err
-		}
+	if err := s.populate(); err != nil {
+		return err
 	}
 	return s.failure()
 }
 
-// populate makes the default set-up.
+// populate makes the default set-up, of which an empty one has the administrator.
 func (s *Server) populate() error {
+	err := s.world.PutIAMUser(IAMUser{Name: AdminUser, Inline: map[string]string{
+		"everything": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`}})
+	if err != nil || s.config.Empty {
+		return err
+	}
 	cacheName, user := orElse(s.config.Cache, DefaultCache), orElse(s.config.User, DefaultUser)
 	c := Cache{Kind: s.config.Kind, Name: cacheName, Group: cacheName + "-users"}
 	service := c.Service()
@@ -213,8 +216,6 @@ func (s *Server) populate() error {
 	return errors.Join(
 		s.world.PutGroup(group),
 		s.world.PutRole(Role{Name: DefaultRole, Inline: map[string]string{"connect": connect}}),
-		s.world.PutIAMUser(IAMUser{Name: AdminUser, Inline: map[string]string{
-			"everything": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`}}),
 		s.world.PutCache(c))
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rediam/rediam/internal/policy"
@@ -23,9 +24,14 @@ const (
 	AllowCrossAccount = false
 )
 
-// Limits of STS.
+// Limits of STS and IAM (API references, AssumeRole and CreateRole).
 const (
 	minSession         = 15 * time.Minute
+	maxSession         = 12 * time.Hour
+	chainedSession     = time.Hour
+	minARN             = 20
+	maxARN             = 2048
+	maxSessionPolicy   = 2048
 	keepExpired        = 24 * time.Hour // so that a refusal can still say "expired"
 	maxSessionPolicies = 10
 )
@@ -122,34 +128,47 @@ type AssumeRole struct {
 // must be allowed by the role's trust policy and, unless that names it outright,
 // by its own policies.
 func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
-	denied := errorf("AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", w.PrincipalARN(caller.Principal), r.RoleARN)
-	if !sessionName.MatchString(r.Session) {
-		return Key{}, errorf("ValidationError", "RoleSessionName must be 2 to 64 of the characters letters, digits, _+=,.@-")
+	if err := r.check(); err != nil {
+		return Key{}, err
 	}
 	if caller.Principal.Type == Root {
 		return Key{}, errorf("AccessDenied", "Roles may not be assumed by root accounts.")
 	}
 	role, trust, ok := w.roleByARN(r.RoleARN)
-	if !ok {
-		return Key{}, denied // STS does not tell a missing role from a forbidden one
-	}
-	duration, err := sessionLength(r.Duration, role.MaxSession, caller.Principal.Type)
-	if err != nil {
-		return Key{}, err
-	}
 	context := policy.Context{}
 	if r.ExternalID != "" {
 		context.Set("sts:ExternalId", r.ExternalID)
 	}
 	request := policy.Request{Principal: w.PrincipalARN(caller.Principal), Action: "sts:AssumeRole", Resource: r.RoleARN, Context: context}
-	if !w.mayAssume(caller, role, trust, request) {
-		return Key{}, denied
+	if !ok || !w.mayAssume(caller, role, trust, request) { // STS does not tell a missing role from a forbidden one
+		return Key{}, errorf("AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", request.Principal, r.RoleARN)
 	}
-	session, err := w.sessionPolicies(r)
+	duration, err := sessionLength(r.Duration, role.MaxSession, caller.Principal.Type)
+	if err != nil {
+		return Key{}, err
+	}
+	session, err := w.sessionPolicies(role.Account, r)
 	if err != nil {
 		return Key{}, err
 	}
 	return w.issue(role, r.Session, duration, session)
+}
+
+// check holds what STS asks of a request before it looks at the role.
+func (r AssumeRole) check() error {
+	switch {
+	case len(r.RoleARN) < minARN || len(r.RoleARN) > maxARN || !strings.HasPrefix(r.RoleARN, "arn:"):
+		return errorf("ValidationError", "RoleArn must be the ARN of a role, of %d to %d characters", minARN, maxARN)
+	case !sessionName.MatchString(r.Session):
+		return errorf("ValidationError", "RoleSessionName must be 2 to 64 of the characters letters, digits, _+=,.@-")
+	case r.Duration != 0 && r.Duration < minSession:
+		return errorf("ValidationError", "DurationSeconds must be at least %d", int(minSession/time.Second))
+	case len(r.Policy) > maxSessionPolicy:
+		return errorf("ValidationError", "a session policy has at most %d characters", maxSessionPolicy)
+	case len(r.PolicyARNs) > maxSessionPolicies:
+		return errorf("ValidationError", "at most %d session policies", maxSessionPolicies)
+	}
+	return nil
 }
 
 func (w *World) mayAssume(caller Key, role Role, trust *policy.Policy, request policy.Request) bool {
@@ -157,21 +176,39 @@ func (w *World) mayAssume(caller Key, role Role, trust *policy.Policy, request p
 	if decision.Effect != policy.Allow {
 		return false
 	}
-	own := w.policiesOf(caller).Decide(request)
-	if decision.Delegated || caller.Principal.Account != role.Account {
+	policies := w.policiesOf(caller)
+	own := policies.Decide(request)
+	switch {
+	case decision.Delegated || caller.Principal.Account != role.Account:
 		return own.Effect == policy.Allow
+	case caller.Principal.Type == AssumedRole:
+		return own.Effect != policy.ExplicitDeny && withinLimits(policies, request)
 	}
 	return own.Effect != policy.ExplicitDeny
+}
+
+// withinLimits is whether the boundary and the session policies allow a request,
+// whatever else does: a trust policy that names a role does not reach beyond them,
+// one that names a user does (IAM User Guide, "Permissions boundaries").
+func withinLimits(p policy.Policies, r policy.Request) bool {
+	limits := [][]*policy.Policy{p.Session}
+	if p.Boundary != nil {
+		limits = append(limits, []*policy.Policy{p.Boundary})
+	}
+	for _, l := range limits {
+		if l != nil && (policy.Policies{Identity: l}).Decide(r).Effect != policy.Allow {
+			return false
+		}
+	}
+	return true
 }
 
 func sessionLength(asked, most time.Duration, caller PrincipalType) (time.Duration, error) {
 	asked = orElse(asked, time.Hour)
 	switch {
-	case asked < minSession:
-		return 0, errorf("ValidationError", "DurationSeconds must be at least %d", int(minSession/time.Second))
 	case asked > most:
 		return 0, errorf("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-	case caller == AssumedRole && asked > time.Hour:
+	case caller == AssumedRole && asked > chainedSession:
 		return 0, errorf("ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
 	return asked, nil
@@ -191,10 +228,8 @@ func (w *World) roleByARN(arn string) (Role, *policy.Policy, bool) {
 }
 
 // sessionPolicies parses the policies that limit a session; nil if there are none.
-func (w *World) sessionPolicies(r AssumeRole) ([]*policy.Policy, error) {
-	if len(r.PolicyARNs) > maxSessionPolicies {
-		return nil, errorf("ValidationError", "at most %d session policies", maxSessionPolicies)
-	}
+// Managed ones are of the role's account.
+func (w *World) sessionPolicies(account string, r AssumeRole) ([]*policy.Policy, error) {
 	var session []*policy.Policy
 	if r.Policy != "" {
 		p, err := policy.Parse(policy.Identity, "session policy", []byte(r.Policy))
@@ -207,7 +242,7 @@ func (w *World) sessionPolicies(r AssumeRole) ([]*policy.Policy, error) {
 	defer w.mu.RUnlock()
 	for _, arn := range r.PolicyARNs {
 		var p *policy.Policy
-		if a, ok := w.iam[w.Account]; ok {
+		if a, ok := w.iam[account]; ok {
 			p = a.managed[arn]
 		}
 		if p == nil {
@@ -233,7 +268,7 @@ func (w *World) issue(role Role, session string, duration time.Duration, policie
 	k := Key{
 		ID: "ASIA" + random32(10), Secret: Secret(random64(30)), SessionToken: Secret("IQoJ" + random64(300)),
 		Expires:   now.Add(duration).UTC().Truncate(time.Second),
-		Principal: Principal{role.Account, AssumedRole, role.Name, session, uniqueID("AROA", role.Name) + ":" + session},
+		Principal: Principal{role.Account, AssumedRole, role.Name, session, uniqueID("AROA", w.roleARN(role.Account, role.Name)) + ":" + session},
 		session:   policies,
 	}
 	return k, w.locked(func() error { // nobody waits for a key to appear

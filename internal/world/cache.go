@@ -33,6 +33,12 @@ const (
 	maxPasswords  = 2
 )
 
+// notInPasswords are the printable characters that a password may not have.
+const notInPasswords = `,"/@`
+
+// defaultUser is the name of the user who is meant when a client names none.
+const defaultUser = "default"
+
 var idPattern = regexp.MustCompile(`^(default\.)?[a-zA-Z][a-zA-Z0-9]*(-[a-zA-Z0-9]+)*$`)
 
 // A User is an ElastiCache or MemoryDB user: one whom Redis knows, not IAM.
@@ -70,21 +76,36 @@ func (w *World) PutUser(u User) error {
 	}
 	u.Access = access.String()
 	return w.change(func() error {
-		w.users[userKey{u.Service, u.ID}] = user{u, access}
+		key := userKey{u.Service, u.ID}
+		old := w.users[key]
+		w.users[key] = user{u, access}
+		for k, g := range w.groups {
+			if k.service != u.Service || !slices.Contains(g.Users, u.ID) {
+				continue
+			}
+			if err := w.checkMembers(g); err != nil {
+				w.users[key] = old
+				return err
+			}
+		}
 		return nil
 	})
 }
 
 func (u User) check() error {
 	switch {
-	case u.Service != ElastiCache && u.Service != MemoryDB:
-		return errorf("InvalidParameterValue", "service must be %s or %s", ElastiCache, MemoryDB)
+	case !isService(u.Service):
+		return notAService
 	case len(u.ID) > 40 || !idPattern.MatchString(u.ID):
 		return errorf("InvalidParameterValue", "user id must be at most 40 letters, digits and single hyphens, a letter first")
 	case len(u.Name) > 40 || !idPattern.MatchString(u.Name):
 		return errorf("InvalidParameterValue", "user name must be at most 40 letters, digits and single hyphens, a letter first")
-	case u.Engine != "redis" && u.Engine != "valkey":
-		return errorf("InvalidParameterValue", "engine must be redis or valkey")
+	case !isEngine(u.Engine):
+		return notAnEngine
+	case !slices.Contains([]AuthType{AuthIAM, AuthPassword, AuthNoPassword}, u.Auth):
+		return errorf("InvalidParameterValue", "Input Authentication type: %.64s is not in the allowed list: [password,no-password-required,iam]", u.Auth)
+	case u.Service == MemoryDB && u.Auth == AuthNoPassword:
+		return errorf("InvalidParameterValue", "a MemoryDB user signs in with IAM or a password")
 	case u.Service == MemoryDB && u.ID != strings.ToLower(u.Name):
 		return errorf("InvalidParameterCombination", "a MemoryDB user has a name only")
 	case u.Service == ElastiCache && u.Auth == AuthIAM && u.ID != u.Name:
@@ -97,16 +118,26 @@ func (u User) check() error {
 		return errorf("InvalidParameterCombination", "A user with Authentication Mode: password, must have at least one password")
 	case len(u.Passwords) > maxPasswords:
 		return errorf("InvalidParameterValue", "a user has at most %d passwords", maxPasswords)
-	case !slices.Contains([]AuthType{AuthIAM, AuthPassword, AuthNoPassword}, u.Auth):
-		return errorf("InvalidParameterValue", "Input Authentication type is not in the allowed list: [password,no-password-required,iam]")
 	}
 	for _, p := range u.Passwords {
 		if len(p) < minPassword || len(p) > maxPassword {
 			return errorf("InvalidParameterValue", "Passwords length must be between %d-%d characters.", minPassword, maxPassword)
 		}
+		if strings.ContainsFunc(string(p), func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(notInPasswords, r) }) {
+			return errorf("InvalidParameterValue", "Passwords may have printable ASCII characters except %s", notInPasswords)
+		}
 	}
 	return nil
 }
+
+var (
+	notAService = errorf("InvalidParameterValue", "service must be %s or %s", ElastiCache, MemoryDB)
+	notAnEngine = errorf("InvalidParameterValue", "engine must be redis or valkey")
+)
+
+func isService(s string) bool { return s == ElastiCache || s == MemoryDB }
+
+func isEngine(e string) bool { return e == "redis" || e == "valkey" }
 
 // User finds a user by its id.
 func (w *World) User(service, id string) (User, bool) {
@@ -123,19 +154,27 @@ func (u user) copy() User {
 }
 
 // DeleteUser takes a user out of the world and of every group, which ends its
-// connections.
+// connections. The default user of a group that needs one cannot be deleted.
 func (w *World) DeleteUser(service, id string) error {
 	id = strings.ToLower(id)
 	return w.change(func() error {
-		if _, ok := w.users[userKey{service, id}]; !ok {
+		u, ok := w.users[userKey{service, id}]
+		if !ok {
 			return errorf("UserNotFound", "User %.64s not found.", id)
 		}
+		without := map[groupKey]Group{}
 		for k, g := range w.groups {
-			if i := slices.Index(g.Users, id); k.service == service && i >= 0 {
-				g.Users = slices.Delete(slices.Clone(g.Users), i, i+1)
-				w.groups[k] = g
+			i := slices.Index(g.Users, id)
+			if k.service != service || i < 0 {
+				continue
 			}
+			if u.Name == defaultUser && g.needsDefault() {
+				return errorf("DefaultUserAssociatedToUserGroup", "User %s is the default user of user group %s.", id, g.ID)
+			}
+			g.Users = slices.Delete(slices.Clone(g.Users), i, i+1)
+			without[k] = g
 		}
+		maps.Copy(w.groups, without)
 		delete(w.users, userKey{service, id})
 		return nil
 	})
@@ -159,12 +198,24 @@ func (w *World) PutGroup(g Group) error {
 	for i := range g.Users {
 		g.Users[i] = strings.ToLower(g.Users[i])
 	}
-	if len(g.ID) > 40 || !idPattern.MatchString(g.ID) {
+	switch {
+	case !isService(g.Service):
+		return notAService
+	case !isEngine(g.Engine):
+		return notAnEngine
+	case len(g.ID) > 40 || !idPattern.MatchString(g.ID):
 		return errorf("InvalidParameterValue", "user group id must be at most 40 letters, digits and single hyphens, a letter first")
 	}
 	return w.change(func() error {
 		if err := w.checkMembers(g); err != nil {
 			return err
+		}
+		for _, c := range w.caches {
+			if c.Service() == g.Service && c.Group == g.ID {
+				if err := g.checkCache(c); err != nil {
+					return err
+				}
+			}
 		}
 		w.groups[groupKey{g.Service, g.ID}] = g
 		return nil
@@ -191,8 +242,18 @@ func (w *World) checkMembers(g Group) error {
 	if len(g.Users) > maxGroupUsers {
 		return errorf("InvalidParameterValue", "a user group has at most %d users", maxGroupUsers)
 	}
-	if g.Service == ElastiCache && g.Engine == "redis" && !names["default"] {
+	if g.needsDefault() && !names[defaultUser] {
 		return errorf("DefaultUserRequired", "User group needs to contain a user with the user name default.")
+	}
+	return nil
+}
+
+func (g Group) needsDefault() bool { return g.Service == ElastiCache && g.Engine == "redis" }
+
+// checkCache holds the rule about which group goes with which cache.
+func (g Group) checkCache(c Cache) error {
+	if g.Engine == "valkey" && c.Engine == "redis" {
+		return errorf("InvalidParameterCombination", "a user group with engine valkey attaches to Valkey caches only")
 	}
 	return nil
 }
@@ -263,14 +324,19 @@ func (w *World) PutCache(c Cache) error {
 		return errorf("InvalidParameterValue", "kind must be %s, %s or %s", ReplicationGroup, ServerlessCache, Cluster)
 	case len(c.Name) > 40 || !idPattern.MatchString(c.Name):
 		return errorf("InvalidParameterValue", "cache name must be at most 40 letters, digits and single hyphens, a letter first")
-	case c.Engine != "redis" && c.Engine != "valkey":
-		return errorf("InvalidParameterValue", "engine must be redis or valkey")
+	case !isEngine(c.Engine):
+		return notAnEngine
 	}
 	return w.change(func() error {
-		if g, ok := w.groups[groupKey{c.Service(), c.Group}]; c.Group != "" && !ok {
+		if old, ok := w.caches[c.Name]; ok && old.Kind != c.Kind {
+			return errorf("InvalidParameterCombination", "a %s has the name %s", old.Kind, c.Name)
+		}
+		g, ok := w.groups[groupKey{c.Service(), c.Group}]
+		if c.Group != "" && !ok {
 			return errorf("UserGroupNotFound", "User group %.64s not found.", c.Group)
-		} else if g.Engine == "valkey" && c.Engine == "redis" {
-			return errorf("InvalidParameterCombination", "a user group with engine valkey attaches to Valkey caches only")
+		}
+		if err := g.checkCache(c); err != nil {
+			return err
 		}
 		w.caches[c.Name] = c
 		return nil
@@ -293,15 +359,23 @@ func (w *World) Cache(name string) (Cache, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	c, ok := w.caches[strings.ToLower(name)]
+	return c.copy(), ok
+}
+
+func (c Cache) copy() Cache {
 	c.Tags = maps.Clone(c.Tags)
-	return c, ok
+	return c
 }
 
 // Caches lists the caches by name.
 func (w *World) Caches() []Cache {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	return sorted(w.caches, func(a, b Cache) int { return strings.Compare(a.Name, b.Name) })
+	caches := make([]Cache, 0, len(w.caches))
+	for _, name := range slices.Sorted(maps.Keys(w.caches)) {
+		caches = append(caches, w.caches[name].copy())
+	}
+	return caches
 }
 
 // A Member is a user of a cache.
@@ -311,7 +385,7 @@ type Member struct {
 }
 
 // openUser is who everybody is on a cache without a user group.
-var openUser = User{Name: "default", ID: "default", Service: ElastiCache, Engine: "redis", Auth: AuthNoPassword, Access: "on ~* &* +@all"}
+var openUser = User{Name: defaultUser, ID: defaultUser, Service: ElastiCache, Engine: "redis", Auth: AuthNoPassword, Access: "on ~* &* +@all"}
 
 // Members lists the users that may sign in to a cache: those of its group, or
 // the open user default if it has none.

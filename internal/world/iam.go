@@ -2,12 +2,13 @@ package world
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rediam/rediam/internal/policy"
@@ -109,7 +110,15 @@ func (w *World) PutPolicy(name, document string) (arn string, err error) {
 	})
 }
 
-func malformed(err error) error { return errorf("MalformedPolicyDocument", "%s", err) }
+func malformed(err error) error {
+	var m *policy.MalformedError
+	if errors.As(err, &m) && m.Detail != "" {
+		return errorf("MalformedPolicyDocument", "%s (%s)", m.Message, m.Detail)
+	} else if m != nil {
+		return errorf("MalformedPolicyDocument", "%s", m.Message)
+	}
+	return errorf("MalformedPolicyDocument", "%s", err)
+}
 
 // PutIAMUser makes an IAM user, or changes the one with its name.
 func (w *World) PutIAMUser(u IAMUser) error {
@@ -138,8 +147,11 @@ func (w *World) PutRole(r Role) error {
 	if r.Trust == "" {
 		r.Trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + w.arn("iam", "", r.Account, "root") + `"},"Action":"sts:AssumeRole"}]}`
 	}
-	if !iamName.MatchString(r.Name) {
+	switch {
+	case !iamName.MatchString(r.Name):
 		return errorf("ValidationError", "role name is not valid")
+	case r.MaxSession < time.Hour || r.MaxSession > maxSession:
+		return errorf("ValidationError", "MaxSessionDuration must be between 1 and 12 hours")
 	}
 	trust, err := policy.Parse(policy.Trust, r.Name, []byte(r.Trust))
 	if err != nil {
@@ -239,7 +251,7 @@ func (w *World) PrincipalARN(p Principal) string {
 // an empty name means the account's root user.
 func (w *World) CreateAccessKey(name string) (Key, error) {
 	k := Key{ID: "AKIA" + random32(10), Secret: Secret(random64(30)),
-		Principal: Principal{Account: w.Account, Type: AsIAMUser, Name: name, ID: uniqueID("AIDA", name)}}
+		Principal: Principal{Account: w.Account, Type: AsIAMUser, Name: name, ID: uniqueID("AIDA", w.userARN(w.Account, name))}}
 	if name == "" {
 		k.Principal = Principal{Account: w.Account, Type: Root, ID: w.Account}
 	}
@@ -286,9 +298,9 @@ func random64(n int) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-// uniqueID stands in for IAM's unique ids: it is made of the name, so that it is
+// uniqueID stands in for IAM's unique ids: it is made of the ARN, so that it is
 // the same each time.
-func uniqueID(prefix, name string) string {
-	id := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(strings.ToUpper(name)))
-	return prefix + (id + "AAAAAAAAAAAAAAAAA")[:17]
+func uniqueID(prefix, arn string) string {
+	sum := sha256.Sum256([]byte(arn))
+	return prefix + base32.StdEncoding.EncodeToString(sum[:])[:17]
 }

@@ -5,8 +5,6 @@ package world
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +34,12 @@ type World struct {
 	sweep    time.Time // when expired keys are next thrown away
 	changed  []func()
 	changing sync.Mutex // makes one change, with its callbacks, at a time
+}
+
+// Format prints where the world is and none of what it holds: fmt would print the
+// secrets in its unexported fields.
+func (w *World) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "world %s %s %s", w.Partition, w.Region, w.Account)
 }
 
 // New is a world with nothing in it; empty arguments mean the defaults.
@@ -121,7 +125,9 @@ func (w *World) Advance(d time.Duration) {
 	})
 }
 
-// A Secret is a string that does not print, log or marshal itself.
+// A Secret is a string that does not print, log or marshal itself. Package fmt
+// cannot ask it when it stands by value in an unexported field: hold it, or the
+// struct that has it, in an exported field or behind a pointer.
 type Secret string
 
 const redacted = "[redacted]"
@@ -141,9 +147,4 @@ func (w *World) arn(service, region, account, resource string) string {
 type user struct {
 	User
 	access *acl.Access
-}
-
-// sorted gives the values of m in the order of less, so that listings are stable.
-func sorted[K comparable, V any](m map[K]V, compare func(a, b V) int) []V {
-	return slices.SortedFunc(maps.Values(m), compare)
 }

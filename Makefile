@@ -1,0 +1,41 @@
+# Everything a contributor runs. Each target works on a machine with Go alone;
+# engines and clients that are missing are skipped visibly, unless
+# REDIAM_REQUIRE=redis-server,valkey-server,aws names them.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME   ?= 10000x
+
+.PHONY: demo demo-check test lint unit fuzz bench soak
+
+demo:
+	go run ./cmd/rediam demo
+
+# The first command of the README, with the engine of this machine and without any.
+demo-check:
+	go build -o bin/rediam ./cmd/rediam
+	bin/rediam demo --once
+	bin/rediam demo --once --engine embedded
+
+test: lint unit fuzz
+
+lint:
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+unit:
+	go test -race ./...
+
+# A count rather than a time: at the end of a time the fuzzer may report its own
+# deadline as a failure.
+fuzz:
+	@grep -rE '^func Fuzz' --include='*_test.go' . | \
+	sed -E 's|^(.*)/[^/]*_test\.go:func (Fuzz[A-Za-z0-9]*).*|\1 \2|' | \
+	xargs -P 2 -L 1 sh -c 'go test -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$0'
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+# What takes too long for every change: long fuzzing and long comparisons.
+soak:
+	REDIAM_ACL_RUNS=250 go test -count=1 ./internal/acl
+	$(MAKE) fuzz FUZZTIME=2000000x

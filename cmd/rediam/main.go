@@ -1,0 +1,119 @@
+// Command rediam signs in to Amazon ElastiCache and MemoryDB with AWS IAM, and
+// runs both on this machine without an AWS account.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// What every command keeps to: data goes to stdout and nothing else does; all
+// else goes to stderr as "rediam: …"; an error is followed by "rediam: hint: …"
+// where there is something to do. Exit 0 means done, 1 failed, 2 wrong usage.
+type terminal struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	log            *slog.Logger
+}
+
+// say tells the person at the terminal something.
+func (t *terminal) say(format string, args ...any) {
+	fmt.Fprintf(t.stderr, "rediam: "+format+"\n", args...)
+}
+
+// cli is every command and flag.
+type cli struct {
+	Token   tokenCommand   `cmd:"" help:"Print a token that signs in to a cache."`
+	Inspect inspectCommand `cmd:"" help:"Say what a token claims and what is wrong with it."`
+	Emulate emulateCommand `cmd:"" help:"Run ElastiCache or MemoryDB on this machine."`
+	Demo    demoCommand    `cmd:"" help:"Show IAM sign-in at work: good, refused and renewed."`
+	Version versionCommand `cmd:"" help:"Print the version of rediam."`
+
+	Verbose bool `short:"v" help:"Log more, to stderr."`
+}
+
+// A usageError is a mistake in flags or environment, not a failure of the work.
+type usageError struct{ error }
+
+// A hinted error knows what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit status.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	var c cli
+	t := &terminal{stdin: stdin, stdout: stdout, stderr: stderr}
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("rediam"),
+		kong.Description("Sign in to Amazon ElastiCache and MemoryDB with AWS IAM; run both on a laptop."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(t))
+	if err != nil { // the struct above is wrong
+		t.say("%v", err)
+		return 2
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 { // --help has been answered
+		return exited
+	}
+	if err != nil {
+		return t.report(usageError{hinted{err, helpHint(args)}})
+	}
+	level := slog.LevelWarn
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	t.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	return t.report(command.Run())
+}
+
+func helpHint(args []string) string {
+	if strings.HasPrefix(args[0], "-") {
+		return "rediam --help lists the commands"
+	}
+	return "rediam " + args[0] + " --help shows the flags and an example"
+}
+
+// report prints an error, with its hint, and gives the exit status.
+func (t *terminal) report(err error) int {
+	if err == nil {
+		return 0
+	}
+	for line := range strings.Lines(err.Error()) {
+		t.say("%s", strings.TrimPrefix(strings.TrimRight(line, "\n"), "rediam: "))
+	}
+	var h hinted
+	if errors.As(err, &h) {
+		t.say("hint: %s", h.hint)
+	}
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
+}

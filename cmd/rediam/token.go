@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/rediam/rediam"
+)
+
+type tokenCommand struct {
+	target `embed:""`
+	Format string        `enum:"raw,json,env,uri" default:"raw" help:"raw: the token. json: with user and expiry. env: export lines for redis-cli and programs. uri: rediss://user:token@endpoint."`
+	TTL    time.Duration `name:"ttl" help:"Life of the token, 1s to 15m. Default: 15m."`
+}
+
+func (tokenCommand) Help() string {
+	return `The token is the password in AUTH or HELLO, with the user name beside it.
+
+Example:
+
+  redis-cli --tls -h master.orders.abc123.euw1.cache.amazonaws.com --user orders-app \
+    --pass "$(rediam token --cache orders --user orders-app --region eu-west-1)" PING`
+}
+
+func (c *tokenCommand) Run(ctx context.Context, t *terminal) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	config, err := c.config()
+	if err != nil {
+		return usageError{err}
+	}
+	if c.Format == "uri" && config.Host == "" {
+		return usageError{errors.New("--format uri needs --endpoint")}
+	}
+	signer, err := c.signer(ctx, config)
+	if err != nil {
+		return err
+	}
+	signer.TTL = c.TTL
+	if err := rediam.Probe(ctx, signer); err != nil {
+		return explain(err)
+	}
+	token, err := signer.Token(ctx)
+	if err != nil {
+		return err
+	}
+	return c.print(t, config, signer, token)
+}
+
+// explain adds a hint to an error of a token source.
+func explain(err error) error {
+	if none := (*rediam.CredentialsError)(nil); errors.As(err, &none) {
+		return hinted{err, "aws sts get-caller-identity shows whose credentials are found, if any"}
+	}
+	return err
+}
+
+func (c *tokenCommand) print(t *terminal, config rediam.Config, signer *rediam.Signer, token rediam.Token) error {
+	var err error
+	switch c.Format {
+	case "json":
+		err = json.NewEncoder(t.stdout).Encode(struct {
+			User       string    `json:"user"`
+			Token      string    `json:"token"`
+			Expires    time.Time `json:"expires"`
+			Service    string    `json:"service"`
+			Cache      string    `json:"cache"`
+			Serverless bool      `json:"serverless"`
+			Region     string    `json:"region"`
+		}{token.User, token.Password, token.Expires, orElse(string(signer.Service), string(rediam.ElastiCache)),
+			strings.ToLower(signer.Cache), signer.Serverless, signer.Region})
+	case "env":
+		_, err = fmt.Fprintf(t.stdout, "export REDIS_USERNAME=%s\nexport REDIS_PASSWORD=%s\nexport REDISCLI_AUTH=%[2]s\n", quote(token.User), quote(token.Password))
+	case "uri":
+		u := url.URL{Scheme: "rediss", Host: config.Addr(), User: url.UserPassword(token.User, token.Password)}
+		_, err = fmt.Fprintln(t.stdout, u.String())
+	default:
+		_, err = fmt.Fprintln(t.stdout, token.Password)
+	}
+	return err
+}
+
+// quote makes a word of any text for a POSIX shell.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
