@@ -44,6 +44,8 @@ type cli struct {
 // A usageError is a mistake in flags or environment, not a failure of the work.
 type usageError struct{ error }
 
+func (u usageError) Unwrap() error { return u.error }
+
 // A hinted error knows what to do about it.
 type hinted struct {
 	error
