@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,7 @@ import (
 )
 
 type emulateCommand struct {
-	Engine        string         `default:"auto" placeholder:"ENGINE" help:"auto (valkey-server or redis-server from PATH, else embedded), embedded, redis-server, valkey-server, the path of one, or a redis:// URL of one that runs."`
+	Engine        string         `default:"auto" placeholder:"ENGINE" help:"auto (valkey-server or redis-server from PATH, else embedded), embedded, redis-server, valkey-server, the path of one, or a redis:// URL of one that runs, whose password is REDIAM_ENGINE_PASSWORD."`
 	Listen        string         `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Loopback address of the AWS endpoint; port 0 is any free one."`
 	CachePort     int            `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one."`
 	Service       rediam.Service `placeholder:"NAME" help:"Kind of the cache: elasticache (default) or memorydb."`
@@ -25,7 +26,6 @@ type emulateCommand struct {
 	Empty         bool           `help:"Make no cache, user or role; only the IAM user admin."`
 	Region        string         `default:"us-east-1" placeholder:"REGION" help:"Region of everything."`
 	Account       string         `default:"123456789012" placeholder:"ID" help:"AWS account of everything."`
-	Partition     string         `default:"aws" enum:"aws,aws-cn,aws-us-gov" help:"Partition in ARNs: aws, aws-cn or aws-us-gov."`
 	TokenTTL      time.Duration  `name:"token-ttl" default:"15m" help:"Life of a token."`
 	ConnectionTTL time.Duration  `name:"connection-ttl" default:"12h" help:"Life of a connection after its last sign-in."`
 	EnvFile       string         `placeholder:"FILE" help:"Also write the export lines to a file, once every listener answers."`
@@ -39,8 +39,8 @@ Example:
 
   rediam emulate --env-file /tmp/rediam.env &
   . /tmp/rediam.env
-  redis-cli --tls --cacert "$REDIAM_CA" -p "${REDIAM_ENDPOINT##*:}" \
-    --user "$REDIAM_USER" --pass "$(rediam token)" PING`
+  REDISCLI_AUTH="$(rediam token)" redis-cli --tls --cacert "$REDIAM_CA" \
+    -p "${REDIAM_ENDPOINT##*:}" --user "$REDIAM_USER" PING`
 }
 
 func (c *emulateCommand) Run(ctx context.Context, t *terminal) error {
@@ -59,9 +59,13 @@ func (c *emulateCommand) Run(ctx context.Context, t *terminal) error {
 }
 
 func (c *emulateCommand) config() (emulator.Config, error) {
+	engine, err := withPassword(c.Engine, os.Getenv(enginePassword))
+	if err != nil {
+		return emulator.Config{}, err
+	}
 	config := emulator.Config{
-		Engine: c.Engine, Listen: c.Listen, CachePort: c.CachePort,
-		Region: c.Region, Account: c.Account, Partition: c.Partition,
+		Engine: engine, Listen: c.Listen, CachePort: c.CachePort,
+		Region: c.Region, Account: c.Account,
 		Cache: c.Cache, User: c.User, Empty: c.Empty,
 		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL,
 	}
@@ -80,6 +84,27 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 		return config, errors.New("--token-ttl and --connection-ttl must be longer than zero")
 	}
 	return config, nil
+}
+
+// enginePassword is the variable for what must not stand in the process list.
+const enginePassword = "REDIAM_ENGINE_PASSWORD"
+
+// withPassword puts the password into the URL of an engine that runs.
+func withPassword(engine, password string) (string, error) {
+	if !strings.Contains(engine, "://") {
+		return engine, nil
+	}
+	u, err := url.Parse(engine)
+	if err != nil {
+		return "", errors.New("--engine is not a redis:// URL")
+	}
+	if _, has := u.User.Password(); has {
+		return "", errors.New("--engine holds a password, which everybody on this machine can read in the process list: use " + enginePassword)
+	}
+	if password != "" {
+		u.User = url.UserPassword(u.User.Username(), password)
+	}
+	return u.String(), nil
 }
 
 // serve tells how to reach the emulator and waits until it is to stop.

@@ -23,8 +23,8 @@ func (tokenCommand) Help() string {
 
 Example:
 
-  redis-cli --tls -h master.orders.abc123.euw1.cache.amazonaws.com --user orders-app \
-    --pass "$(rediam token --cache orders --user orders-app --region eu-west-1)" PING`
+  export REDISCLI_AUTH="$(rediam token --cache orders --user orders-app --region eu-west-1)"
+  redis-cli --tls -h master.orders.abc123.euw1.cache.amazonaws.com --user orders-app PING`
 }
 
 func (c *tokenCommand) Run(ctx context.Context, t *terminal) error {
