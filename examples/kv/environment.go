@@ -16,7 +16,7 @@ import (
 // A target is the cache that the environment describes.
 type target struct {
 	cache   rediam.Config
-	cluster bool // in cluster mode, as every MemoryDB cluster is
+	cluster bool // whether it is in cluster mode
 	trust   *tls.Config
 }
 
@@ -28,15 +28,14 @@ func readTarget() (target, error) {
 		trust: &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 	err := errors.Join(
-		read("SERVICE_NAME", func(v string) error { return t.cache.Service.UnmarshalText([]byte(v)) }),
+		read("SERVICE_NAME", t.setService),
 		read("CLUSTER_ENDPOINT", t.setEndpoint),
 		read("CLUSTER_MODE", truth(&t.cluster)),
 		read("CACHE_SERVERLESS", truth(&t.cache.Serverless)),
 		read("CA_FILE", t.setAuthorities),
 	)
-	t.cluster = t.cluster || t.cache.Service == rediam.MemoryDB
-	// One name for all nodes: the certificate of a cluster is valid for its
-	// endpoint, and nodes may announce themselves by address alone.
+	// For every node of a cluster: nodes may announce themselves by IP address,
+	// which their certificates do not name.
 	t.trust.ServerName = t.cache.Host
 	return t, err
 }
@@ -69,6 +68,14 @@ func unset(region string) error {
 		return nil
 	}
 	return errors.New("not set: " + strings.Join(names, ", "))
+}
+
+// setService also says how to speak to the cache, unless CLUSTER_MODE does:
+// MemoryDB has clusters only.
+func (t *target) setService(v string) error {
+	err := t.cache.Service.UnmarshalText([]byte(v))
+	t.cluster = t.cache.Service == rediam.MemoryDB
+	return err
 }
 
 func (t *target) setEndpoint(v string) error {

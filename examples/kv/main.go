@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/redis/go-redis/v9"
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/examples/kv/app"
+	"github.com/redis/go-redis/v9"
 )
 
 // startTime is how long AWS credentials may take to be found.

@@ -7,14 +7,15 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rediam/rediam"
+	"github.com/redis/go-redis/v9"
 )
 
 // AWS closes a connection 12 hours after it has signed in (ElastiCache and
@@ -28,7 +29,7 @@ const (
 
 const (
 	maxBody     = 1 << 20
-	requestTime = 5 * time.Second  // for one HTTP request's work in the cache
+	commandTime = 5 * time.Second  // for one command, with the retries of the client
 	drainTime   = 10 * time.Second // for requests under way when the server is told to stop
 )
 
@@ -57,6 +58,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 		WriteTimeout:      20 * time.Second,
 		IdleTimeout:       time.Minute,
 	}
+	defer server.Close() // of what outlives the drain
 	drained := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
@@ -66,8 +68,10 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 	if err := server.Serve(listener); stop() {
 		return err // not told to stop: the listener has failed
 	}
-	defer server.Close() // what has outlived the drain
-	return <-drained
+	if err := <-drained; err != nil {
+		return fmt.Errorf("requests were cut off: %w", err)
+	}
+	return nil
 }
 
 // NewHandler answers POST /, GET /{key} and GET /healthz. Clients hear that the
@@ -109,7 +113,7 @@ func (s *store) put(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "GET /healthz means something else: choose another key")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+	ctx, cancel := context.WithTimeout(r.Context(), commandTime)
 	defer cancel()
 	if err := s.cache.Set(ctx, p.Key, *p.Value, 0).Err(); err != nil {
 		s.failed(w, r, err)
@@ -132,7 +136,7 @@ func decode(r io.Reader, v any) error {
 }
 
 func (s *store) get(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+	ctx, cancel := context.WithTimeout(r.Context(), commandTime)
 	defer cancel()
 	key := r.PathValue("key")
 	switch value, err := s.cache.Get(ctx, key).Result(); {
