@@ -21,7 +21,7 @@ import (
 type demoCommand struct {
 	Engine string `default:"auto" placeholder:"ENGINE" help:"As in rediam emulate."`
 	Once   bool   `help:"Exit after the transcript: 0 if everything was as it should be."`
-	Listen string `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Loopback address of the example app."`
+	Port   uint16 `default:"0" placeholder:"PORT" help:"Port of the example app on 127.0.0.1; 0 is any free one."`
 }
 
 func (demoCommand) Help() string {
@@ -58,7 +58,7 @@ func (c *demoCommand) Run(ctx context.Context, t *terminal) (err error) {
 	if err := d.setUp(ctx); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	stop, err := d.startApp(c.Listen, t.quietLog())
+	stop, err := d.startApp(c.Port, t.quietLog())
 	if err != nil {
 		return fmt.Errorf("start the app: %w", err)
 	}
@@ -140,11 +140,11 @@ func (d *demo) signer(credentials aws.CredentialsProvider) *rediam.Signer {
 }
 
 // startApp runs the app of examples/kv, signed in as the role, until stop is called.
-func (d *demo) startApp(address string, log *slog.Logger) (stop func(), err error) {
+func (d *demo) startApp(port uint16, log *slog.Logger) (stop func(), err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return nil, err
 	}

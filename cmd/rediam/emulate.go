@@ -18,7 +18,7 @@ import (
 type emulateCommand struct {
 	Engine        string         `default:"auto" placeholder:"ENGINE" help:"auto (valkey-server or redis-server from PATH, else embedded), embedded, redis-server, valkey-server, the path of one, or a redis:// URL of one that runs, whose password is REDIAM_ENGINE_PASSWORD."`
 	Listen        string         `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Loopback address of the AWS endpoint; port 0 is any free one."`
-	CachePort     int            `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one."`
+	CachePort     uint16         `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one."`
 	Service       rediam.Service `placeholder:"NAME" help:"Kind of the cache: elasticache (default) or memorydb."`
 	Serverless    bool           `help:"Make an ElastiCache serverless cache."`
 	Cache         string         `default:"demo" placeholder:"NAME" help:"Name of the cache."`
@@ -64,7 +64,7 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 		return emulator.Config{}, err
 	}
 	config := emulator.Config{
-		Engine: engine, Listen: c.Listen, CachePort: c.CachePort,
+		Engine: engine, Listen: c.Listen, CachePort: int(c.CachePort),
 		Region: c.Region, Account: c.Account,
 		Cache: c.Cache, User: c.User, Empty: c.Empty,
 		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL,
@@ -76,9 +76,6 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 		config.Kind = emulator.Cluster
 	case c.Serverless:
 		config.Kind = emulator.ServerlessCache
-	}
-	if c.CachePort < 0 || c.CachePort > 65535 {
-		return config, errors.New("--cache-port must be from 0 to 65535")
 	}
 	if c.TokenTTL <= 0 || c.ConnectionTTL <= 0 {
 		return config, errors.New("--token-ttl and --connection-ttl must be longer than zero")

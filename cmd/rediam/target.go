@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 	"github.com/rediam/rediam"
 )
 
@@ -72,7 +73,7 @@ func (t *target) signer(ctx context.Context, c rediam.Config) (*rediam.Signer, e
 }
 
 func (t *target) awsConfig(ctx context.Context) (aws.Config, error) {
-	var options []func(*config.LoadOptions) error
+	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})} // its warnings come with the error, if it comes to one
 	if t.Region != "" {
 		options = append(options, config.WithRegion(t.Region))
 	}
