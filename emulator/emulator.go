@@ -76,9 +76,8 @@ type Config struct {
 	// "valkey-server", the path of one, or a redis:// URL of one that runs.
 	Engine string
 
-	Partition string // empty means aws
-	Region    string // empty means us-east-1
-	Account   string // empty means 123456789012
+	Region  string // empty means us-east-1; the partition of ARNs follows from it
+	Account string // empty means 123456789012
 
 	// Listen is the loopback address of the AWS endpoint; empty means any free port.
 	Listen string
@@ -153,19 +152,24 @@ func Start(t TB, configs ...Config) *Server {
 // Open starts an emulator. When it returns every listener answers; the caller
 // must Close it. ctx bounds the start only.
 func Open(ctx context.Context, c Config) (*Server, error) {
-	s := &Server{config: c, world: world.New(c.Partition, c.Region, c.Account), log: c.Log, caches: map[string]*cache{}, done: make(chan struct{})}
+	s := &Server{config: c, world: world.New(c.Region, c.Account), log: c.Log, caches: map[string]*cache{}, done: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := s.open(ctx); err != nil {
+	stop := context.AfterFunc(ctx, s.cancel)
+	err := s.open()
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) open(ctx context.Context) (err error) {
+func (s *Server) open() (err error) {
 	if s.ca, err = newAuthority(); err != nil {
 		return err
 	}
@@ -306,6 +310,9 @@ func (s *Server) syncUsers(c *cache, name string) error {
 func (s *Server) run(c Cache) (*cache, error) {
 	s.mu.Lock()
 	running, port, number := s.caches[c.Name], s.config.CachePort, s.made
+	if running == nil {
+		s.made++
+	}
 	s.mu.Unlock()
 	if running != nil {
 		return running, nil
@@ -337,10 +344,15 @@ func (s *Server) run(c Cache) (*cache, error) {
 			TokenTTL: s.config.TokenTTL, ConnectionTTL: s.config.ConnectionTTL, LenientResourceType: s.config.LenientResourceType},
 		served: make(chan struct{}),
 	}
-	s.serve(running)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.caches[c.Name], s.made = running, number+1
+	if err := s.ctx.Err(); err != nil { // Close does not wait for what is not there yet
+		listener.Close()
+		started.Close()
+		return nil, err
+	}
+	s.serve(running)
+	s.caches[c.Name] = running
 	s.log.Info("cache ready", "cache", c.Name, "address", listener.Addr().String(), "engine", started.String())
 	return running, nil
 }
@@ -384,6 +396,9 @@ func (s *Server) failure() error {
 	defer s.mu.Unlock()
 	return s.err
 }
+
+// Format prints where the emulator is, and none of the secrets in it.
+func (s *Server) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "emulator at %s", s.url) }
 
 // Done is closed when the emulator can no longer do its work, for instance since
 // an engine has died, or has been closed. Err says why.

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/emulator"
+	"github.com/redis/go-redis/v9"
 )
 
 // engines are those to test with: the embedded one and each real one. A real one

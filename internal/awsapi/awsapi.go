@@ -19,13 +19,17 @@ import (
 	"github.com/rediam/rediam/internal/world"
 )
 
-// maxBody bounds a request; the largest that AWS takes here is a policy document.
-const maxBody = 1 << 20
+const (
+	// maxBody bounds a request; the largest that AWS takes here is a policy document.
+	maxBody = 1 << 20
+	// maxName bounds what an answer or the log repeats of a request.
+	maxName = 128
+)
 
 // A Handler is the one AWS endpoint of an emulator.
 type Handler struct {
-	World *world.World
-	Log   *slog.Logger
+	World *world.World // required
+	Log   *slog.Logger // required
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -76,6 +80,9 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	} else {
 		action = c.form.Get("Action")
 	}
+	if len(action) > maxName {
+		action = ""
+	}
 	operation := operations[c.service][action]
 	if operation == nil || p.json {
 		return action, nil, unknownOperation(p, action, c.form.Get("Version"))
@@ -93,8 +100,11 @@ func unknownOperation(p protocol, action, version string) error {
 	if p.json {
 		return &world.Error{Code: "UnknownOperationException", Message: "the emulator does not have this operation"}
 	}
-	if len(action) > 128 || len(version) > 32 {
-		action, version = "", ""
+	if p.ec2 {
+		return &world.Error{Code: "InvalidAction", Message: "The action " + action + " is not valid for this web service."}
+	}
+	if len(version) > maxName {
+		version = ""
 	}
 	return &world.Error{Code: "InvalidAction", Message: "Could not find operation " + action + " for version " + version}
 }
@@ -166,8 +176,10 @@ func statusOf(code string, p protocol) int {
 		return http.StatusBadRequest
 	}
 	switch code {
-	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied", "AuthFailure":
+	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied":
 		return http.StatusForbidden
+	case "AuthFailure":
+		return http.StatusUnauthorized
 	case "NoSuchEntity":
 		return http.StatusNotFound
 	case "RequestEntityTooLarge":

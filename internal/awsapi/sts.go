@@ -49,8 +49,8 @@ func assumeRole(c call) (any, error) {
 	}
 	if d := c.form.Get("DurationSeconds"); d != "" {
 		seconds, err := strconv.ParseUint(d, 10, 20)
-		if err != nil {
-			return nil, &world.Error{Code: "ValidationError", Message: "DurationSeconds is not a number of seconds"}
+		if err != nil || seconds == 0 { // zero is no default on the wire
+			return nil, &world.Error{Code: "ValidationError", Message: "DurationSeconds is not a number of seconds from 900 to 43200"}
 		}
 		request.Duration = time.Duration(seconds) * time.Second
 	}
@@ -77,13 +77,16 @@ func (c call) list(pattern string) []string {
 }
 
 // only refuses parameters that an operation does not have here, rather than
-// ignoring them.
+// ignoring them, and those that stand twice.
 func (c call) only(names ...string) error {
 	known := map[string]bool{"Action": true, "Version": true}
 	for _, n := range names {
 		known[n] = true
 	}
-	for name := range c.form {
+	for name, values := range c.form {
+		if len(values) != 1 {
+			return &world.Error{Code: "ValidationError", Message: fmt.Sprintf("the parameter %.64q stands twice", name)}
+		}
 		if !known[name] {
 			return &world.Error{Code: "ValidationError", Message: fmt.Sprintf("the emulator does not have the parameter %.64q of this operation", name)}
 		}

@@ -38,9 +38,8 @@ var _ Engine = (*child)(nil)
 
 func startChild(ctx context.Context, path, dir string) (Engine, error) {
 	socket := filepath.Join(dir, "engine.sock")
-	password := newPassword()
 	c := &child{
-		server: &server{dial: func(ctx context.Context) (net.Conn, error) {
+		server: &server{user: adminUser, password: newPassword(), dial: func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}},
 		process: exec.Command(path, "-"),
@@ -48,7 +47,8 @@ func startChild(ctx context.Context, path, dir string) (Engine, error) {
 		done:    make(chan struct{}),
 	}
 	c.process.Dir = dir
-	c.process.Stdin = strings.NewReader(configuration(socket, password))
+	c.process.WaitDelay = time.Second // a process of its own may hold its output open
+	c.process.Stdin = strings.NewReader(configuration(socket, c.password))
 	c.process.Stdout, c.process.Stderr = c.output, c.output
 	dieWithParent(c.process)
 	started := make(chan error)
@@ -56,7 +56,7 @@ func startChild(ctx context.Context, path, dir string) (Engine, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("engine %s: %w", filepath.Base(path), err)
 	}
-	if err := c.await(ctx, password); err != nil {
+	if err := c.await(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("engine %s does not start: %w%s", filepath.Base(path), err, c.output.lastLine())
 	}
@@ -92,11 +92,11 @@ func (c *child) run(started chan<- error) {
 }
 
 // await waits until the engine answers its administrator.
-func (c *child) await(ctx context.Context, password string) error {
+func (c *child) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
-		err := c.connect(ctx, adminUser, password)
+		err := c.identify(ctx)
 		if err == nil {
 			return nil
 		}

@@ -2,16 +2,19 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 )
 
-// runningPrefix sets the users that the emulator makes in somebody else's engine
-// apart from those that are there; its user default is left alone.
+// runningPrefix sets the users that are made in somebody else's engine apart from
+// those that are there; random letters behind it, from those of other caches and
+// other emulators. Its user default is left alone.
 const runningPrefix = "rediam-"
 
 // running is an engine that somebody else has started. Its data and its own users
@@ -36,21 +39,18 @@ func joinRunning(ctx context.Context, raw string) (Engine, error) {
 		port = "6379"
 	}
 	address := net.JoinHostPort(u.Hostname(), port)
-	r := &running{server: &server{prefix: runningPrefix}, done: make(chan struct{})}
+	r := &running{server: &server{prefix: runningPrefix + strings.ToLower(rand.Text()[:8]) + "-", user: "default"}, done: make(chan struct{})}
 	r.dial = func(ctx context.Context) (net.Conn, error) {
 		if u.Scheme == "rediss" {
 			return (&tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}).DialContext(ctx, "tcp", address)
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", address)
 	}
-	ctx, cancel := context.WithTimeout(ctx, adminTime)
-	defer cancel()
-	password, _ := u.User.Password()
-	name := u.User.Username()
-	if name == "" {
-		name = "default"
+	if name := u.User.Username(); name != "" {
+		r.user = name
 	}
-	if err := r.connect(ctx, name, password); err != nil {
+	r.password, _ = u.User.Password()
+	if err := r.identify(ctx); err != nil {
 		return nil, fmt.Errorf("engine at %s: %w", address, err)
 	}
 	return r, nil
@@ -64,9 +64,6 @@ func (r *running) Err() error { return nil }
 func (r *running) Close() {
 	r.close.Do(func() {
 		r.SetUsers(context.Background(), nil)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.admin.Close()
 		close(r.done)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,9 +22,11 @@ const (
 	textHello     = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
 	textNoProto   = "NOPROTO unsupported protocol version"
 	textExecAbort = "EXECABORT Transaction discarded because of previous errors."
-	// textAuthInMulti: the guides say that sign-in is not supported inside
-	// MULTI, not what the answer is. The text is ours.
-	textAuthInMulti = "ERR AUTH and HELLO AUTH are not supported inside MULTI"
+	// textInMulti: the guides say that sign-in is not supported inside MULTI, not
+	// what the answer is. The text is ours. So is the refusal of SUBSCRIBE, HELLO
+	// and CLIENT REPLY there: engines answer EXEC with fewer or more elements than
+	// they announce then, in whose midst nothing can be told any more.
+	textInMulti = "ERR %s is not supported inside MULTI"
 )
 
 var errHTTP = errors.New("an HTTP request, not Redis: is a browser or a health check pointed at this port?")
@@ -61,8 +64,7 @@ func (s *session) request(ctx context.Context, frame []byte) error {
 		return s.inline(ctx, frame)
 	}
 	verb := lower(s.requests.Arg(0).In(frame))
-	user, _ := s.signedIn()
-	if user != "" && verb == "" && !s.enforces() {
+	if s.user != "" && verb == "" && !s.enforces {
 		s.forward(frame)
 		return nil
 	}
@@ -70,7 +72,7 @@ func (s *session) request(ctx context.Context, frame []byte) error {
 	if err != nil {
 		return s.protocolError(err)
 	}
-	return s.command(ctx, user != "", verb, args, frame)
+	return s.command(ctx, verb, args, frame)
 }
 
 // inline turns a request that was typed into one that a program would send.
@@ -92,35 +94,27 @@ func (s *session) inline(ctx context.Context, line []byte) error {
 	if err := s.flush(); err != nil { // the frame does not lie in buf
 		return err
 	}
-	user, _ := s.signedIn()
-	err = s.command(ctx, user != "", lower(args[0]), args, frame)
+	err = s.command(ctx, lower(args[0]), args, frame)
 	return errors.Join(err, s.flush())
 }
 
-// enforces is whether the gate has to enforce access strings.
-func (s *session) enforces() bool {
-	user, _ := s.signedIn()
-	_, _, ok := s.gate.Engine.Login(user)
-	return !ok
-}
-
 // command takes a request that has been split.
-func (s *session) command(ctx context.Context, signedIn bool, verb string, args [][]byte, frame []byte) error {
+func (s *session) command(ctx context.Context, verb string, args [][]byte, frame []byte) error {
 	switch verb {
 	case "auth":
 		return s.auth(ctx, args)
 	case "hello":
-		return s.hello(ctx, signedIn, args, frame)
+		return s.hello(ctx, args, frame)
 	case "reset":
 		return s.reset(ctx)
 	}
-	if !signedIn {
+	if s.user == "" {
 		if verb == "quit" {
 			return errors.Join(s.reply(resp.AppendSimple(nil, "OK")), errEnded)
 		}
 		return s.replyError(textNoAuth)
 	}
-	if s.enforces() {
+	if s.enforces {
 		if denied := s.denied(args); denied != "" {
 			return s.refuse(denied)
 		}
@@ -170,21 +164,19 @@ func (s *session) transaction() bool {
 
 func (s *session) subscribe(verb string, args [][]byte, frame []byte) error {
 	if s.transaction() {
-		return s.strange(frame)
+		return s.refuse(fmt.Sprintf(textInMulti, strings.ToUpper(verb)))
 	}
 	e := expected{kind: subscribes, count: int64(len(args) - 1), name: verb}
 	if len(args) == 1 && !strings.Contains(verb, "unsubscribe") {
-		e = expected{count: s.audible()} // wrong number of arguments
+		return s.send(frame, expected{count: s.audible()}) // wrong number of arguments
+	}
+	if s.audible() == 0 { // confirmations come all the same, an error does not
+		s.mu.Lock()
+		s.pairing.opaque = true
+		s.mu.Unlock()
+		return s.send(frame, expected{})
 	}
 	return s.send(frame, e)
-}
-
-// strange queues a command after whose EXEC replies can no longer be paired.
-func (s *session) strange(frame []byte) error {
-	s.mu.Lock()
-	s.pairing.strange = true
-	s.mu.Unlock()
-	return s.send(frame, expected{count: s.audible()})
 }
 
 func (s *session) monitor(frame []byte) error {
@@ -194,9 +186,10 @@ func (s *session) monitor(frame []byte) error {
 	return s.send(frame, expected{count: s.audible(), then: func(ok bool) { s.pairing.opaque = s.pairing.opaque || ok }})
 }
 
-// clientReply follows CLIENT REPLY; other CLIENT commands go on as they are.
+// clientReply follows CLIENT REPLY; other CLIENT commands go on as they are. The
+// embedded engine does not have it.
 func (s *session) clientReply(args [][]byte, frame []byte) error {
-	if len(args) != 3 || !bytes.EqualFold(args[1], []byte("reply")) || !s.rules().Allow(args).OK {
+	if len(args) != 3 || !bytes.EqualFold(args[1], []byte("reply")) || s.enforces || !s.rules().Allow(args).OK {
 		return s.send(frame, expected{count: s.audible()})
 	}
 	mode, known := map[string]silence{"ON": repliesOn, "OFF": repliesOff, "SKIP": skipNext}[strings.ToUpper(string(args[2]))]
@@ -204,7 +197,7 @@ func (s *session) clientReply(args [][]byte, frame []byte) error {
 	case !known:
 		return s.send(frame, expected{count: s.audible()})
 	case s.transaction():
-		return s.strange(frame)
+		return s.refuse(fmt.Sprintf(textInMulti, "CLIENT REPLY"))
 	}
 	if s.silence == repliesOff && mode == skipNext {
 		mode = repliesOff
@@ -226,7 +219,6 @@ func (s *session) rules() *acl.Access {
 // allow, for an engine that does not look; empty if it is allowed.
 func (s *session) denied(args [][]byte) string {
 	rules := s.rules()
-	user, _ := s.signedIn()
 	name := string(bytes.ToLower(args[0][:min(len(args[0]), 128)]))
 	verdict := rules.Allow(args)
 	switch {
@@ -237,7 +229,7 @@ func (s *session) denied(args [][]byte) string {
 	case verdict.Denied == acl.Unknown:
 		return fmt.Sprintf("ERR unknown command '%s', with args beginning with: ", name)
 	case verdict.Denied == acl.Command:
-		return fmt.Sprintf("NOPERM User %s has no permissions to run the '%s' command", user, verdict.Object)
+		return fmt.Sprintf("NOPERM User %s has no permissions to run the '%s' command", s.user, verdict.Object)
 	case verdict.Denied == acl.Channel:
 		return "NOPERM No permissions to access a channel"
 	}
@@ -265,10 +257,19 @@ func (s *session) refuse(text string) error {
 // abort ends a transaction in which the gate has refused a command.
 func (s *session) abort() error {
 	s.doomed = false
-	ended := func(bool) { s.pairing.inMulti, s.pairing.strange = false, false }
-	if err := s.send(resp.AppendCommand(nil, "DISCARD"), expected{kind: swallowed, count: 1, then: ended}); err != nil {
+	if err := s.standIn(); err != nil {
 		return err
 	}
+	e := expected{kind: swallowed, count: 1}
+	if s.silence == repliesOff {
+		e = expected{}
+	}
+	if err := s.send(resp.AppendCommand(nil, "DISCARD"), e); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.pairing.inMulti = false
+	s.mu.Unlock()
 	return s.replyError(textExecAbort)
 }
 
@@ -281,7 +282,7 @@ func (s *session) reset(ctx context.Context) error {
 	s.mu.Lock()
 	s.grant = grant{}
 	s.mu.Unlock()
-	s.silence, s.doomed = repliesOn, false
+	s.user, s.silence, s.doomed = "", repliesOn, false
 	s.requests.Limits = resp.Limits{Unauthenticated: true}
 	s.client.SetDeadline(time.Now().Add(SignInTime))
 	if !s.enterOpen(ctx) {
@@ -296,15 +297,21 @@ func (s *session) auth(ctx context.Context, args [][]byte) error {
 	case 1:
 		return s.replyError("ERR wrong number of arguments for 'auth' command")
 	case 2:
-		return s.authenticate(ctx, "default", string(args[1]), true)
+		return s.authenticate(ctx, attempt{"auth", "default", string(args[1]), true})
 	case 3:
-		return s.authenticate(ctx, string(args[1]), string(args[2]), false)
+		return s.authenticate(ctx, attempt{"auth", string(args[1]), string(args[2]), false})
 	}
 	return s.replyError("ERR syntax error")
 }
 
-func (s *session) authenticate(ctx context.Context, user, password string, oneArgument bool) error {
-	ok, err := s.tryAuth(ctx, user, password, oneArgument)
+// An attempt is AUTH or HELLO AUTH.
+type attempt struct {
+	command, user, password string
+	oneArgument             bool
+}
+
+func (s *session) authenticate(ctx context.Context, a attempt) error {
+	ok, err := s.tryAuth(ctx, a)
 	if err != nil || !ok {
 		return err
 	}
@@ -312,29 +319,53 @@ func (s *session) authenticate(ctx context.Context, user, password string, oneAr
 }
 
 // hello answers HELLO [version [AUTH user password] [SETNAME name]].
-func (s *session) hello(ctx context.Context, signedIn bool, args [][]byte, frame []byte) error {
+func (s *session) hello(ctx context.Context, args [][]byte, frame []byte) error {
 	h, problem := parseHello(args)
 	switch {
 	case problem != "":
 		return s.replyError(problem)
-	case !h.auth && !signedIn:
+	case !h.auth && s.user == "":
 		return s.replyError(textHello)
-	case !h.auth && s.transaction(): // it changes the protocol inside EXEC's reply
-		return s.strange(frame)
+	case !h.auth && s.transaction():
+		return s.refuse(fmt.Sprintf(textInMulti, "HELLO"))
 	case !h.auth:
-		return s.send(frame, expected{kind: hello, count: s.audible()})
+		return s.sendHello(frame, h)
 	}
-	if ok, err := s.tryAuth(ctx, h.user, h.password, false); err != nil || !ok {
+	if ok, err := s.tryAuth(ctx, attempt{"hello", h.user, h.password, false}); err != nil || !ok {
 		return err
 	}
-	return s.send(resp.AppendCommand(nil, h.rest...), expected{kind: hello, count: s.audible()})
+	return s.sendHello(resp.AppendCommand(nil, h.rest...), h)
 }
 
-// helloCommand is HELLO taken apart; rest is what goes on to the engine.
+// sendHello sends a HELLO without AUTH.
+func (s *session) sendHello(frame []byte, h helloCommand) error {
+	if s.enforces && h.name != "" { // the embedded engine passes over SETNAME
+		if err := s.send(resp.AppendCommand(nil, "CLIENT", "SETNAME", h.name), expected{kind: swallowed, count: 1}); err != nil {
+			return err
+		}
+	}
+	e := expected{count: 1, then: s.pairing.noteProtocol}
+	switch {
+	case s.silence == skipped: // the engine has used up the SKIP for our AUTH
+		e.kind = swallowed
+		s.audible()
+	case s.audible() == 0: // the change is believed
+		e = expected{}
+		if len(h.rest) > 1 {
+			s.mu.Lock()
+			s.pairing.resp3 = h.rest[1] == "3"
+			s.mu.Unlock()
+		}
+	}
+	return s.send(frame, e)
+}
+
+// helloCommand is HELLO taken apart.
 type helloCommand struct {
 	auth           bool
 	user, password string
-	rest           []string
+	name           string   // of SETNAME
+	rest           []string // what goes on to the engine
 }
 
 func parseHello(args [][]byte) (h helloCommand, problem string) {
@@ -354,10 +385,11 @@ func parseHello(args [][]byte) (h helloCommand, problem string) {
 			h.auth, h.user, h.password = true, string(args[i+1]), string(args[i+2])
 			i += 3
 		case option == "SETNAME" && i+1 < len(args):
-			h.rest = append(h.rest, "SETNAME", string(args[i+1]))
+			h.name = string(args[i+1])
+			h.rest = append(h.rest, "SETNAME", h.name)
 			i += 2
 		default:
-			return h, "ERR Syntax error in HELLO option"
+			return h, "ERR Syntax error in HELLO option '" + string(args[i][:min(len(args[i]), 64)]) + "'"
 		}
 	}
 	return h, ""
@@ -365,39 +397,41 @@ func parseHello(args [][]byte) (h helloCommand, problem string) {
 
 // tryAuth decides about a sign-in, answers a refusal, and for one that is
 // admitted makes the connection that of the user.
-func (s *session) tryAuth(ctx context.Context, user, password string, oneArgument bool) (admitted bool, err error) {
+func (s *session) tryAuth(ctx context.Context, a attempt) (admitted bool, err error) {
+	if err := s.standIn(); err != nil {
+		return false, err
+	}
 	if !s.quiesce() {
 		return false, errEnded
 	}
 	if s.subscriber() {
-		return false, s.replyError("ERR Can't execute 'auth': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+		return false, s.replyError("ERR Can't execute '" + a.command + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
 	}
-	e := s.event(user)
-	inMulti := s.transaction()
-	grant, ok := grant{}, false
-	if inMulti {
+	e := s.event(a.user)
+	if s.transaction() {
 		e.refuse(reasonTransaction, "AUTH and HELLO AUTH are not supported inside MULTI")
-	} else {
-		grant, ok = s.gate.signIn(&e, user, password)
+		s.record(e)
+		return false, s.refuse(fmt.Sprintf(textInMulti, strings.ToUpper(a.command)))
 	}
+	grant, ok := s.gate.signIn(&e, a.user, a.password)
 	if !ok {
-		if oneArgument && !inMulti {
+		if a.oneArgument {
 			e.Detail = "AUTH with one argument means the user default; IAM users need AUTH user token (" + e.Reason + ": " + e.Detail + ")"
 			e.Reason = reasonOneArgument
 		}
 		s.record(e)
-		if inMulti {
-			s.doomed = true
-			return false, s.replyError(textAuthInMulti)
-		}
 		return false, s.replyError(textWrongPass)
 	}
 	if err := s.enterEngine(ctx, grant); err != nil {
-		s.gate.Log.Error("engine", "cache", s.gate.Cache, "user", user, "error", err)
+		e.refuse(reasonUnavailable, err.Error())
+		s.record(e)
 		return false, errors.Join(s.replyError("ERR service is not available"), err)
 	}
 	s.admit(grant)
 	s.record(e)
+	if !s.stays() {
+		return false, errEnded
+	}
 	return true, nil
 }
 
@@ -408,19 +442,29 @@ func (s *session) subscriber() bool {
 	return s.pairing.subscribed() && !s.pairing.resp3
 }
 
-// enterEngine makes the connection to the engine that of the user.
+// enterEngine makes the connection to the engine that of the user. A renewal
+// needs nothing of the engine.
 func (s *session) enterEngine(ctx context.Context, g grant) error {
+	if s.user == g.member.Name {
+		return nil
+	}
 	if err := s.joinEngine(ctx); err != nil {
 		return err
 	}
 	name, password, ok := s.gate.Engine.Login(g.member.Name)
-	if !ok {
+	if s.enforces = !ok; s.enforces {
 		return nil
 	}
 	refused := false
 	e := expected{kind: swallowed, count: 1, then: func(ok bool) { refused = !ok }}
-	if s.silence != repliesOn {
+	if s.silence == repliesOff {
 		e = expected{}
+	}
+	s.mu.Lock()
+	opaque := s.pairing.opaque
+	s.mu.Unlock()
+	if opaque {
+		return errors.New("a connection cannot become another user's after MONITOR, or after SUBSCRIBE with replies off")
 	}
 	if err := s.send(resp.AppendCommand(nil, "AUTH", name, password), e); err != nil {
 		return err
@@ -444,6 +488,7 @@ func (s *session) admit(g grant) {
 	}
 	s.grant = g
 	s.mu.Unlock()
+	s.user = g.member.Name
 	s.requests.Limits = resp.Limits{}
 	s.client.SetDeadline(time.Time{})
 	s.gate.schedule(g.cut)
@@ -461,18 +506,21 @@ func (s *session) enterOpen(ctx context.Context) bool {
 		return false
 	}
 	s.admit(grant{member: member})
-	return true
+	return s.stays()
 }
 
+// userName is what a user name may look like at most. Other text in its place may
+// be a secret.
+var userName = regexp.MustCompile(`^[a-zA-Z0-9._@-]{1,64}$`)
+
 func (s *session) event(user string) Event {
-	signedInAs, _ := s.signedIn()
 	w := s.gate.World
 	cache, _ := w.Cache(s.gate.Cache)
-	if len(user) > 128 {
-		user = user[:128]
+	if !userName.MatchString(user) {
+		user = "(not a user name)"
 	}
 	return Event{Time: w.Now(), Service: cache.Service(), Region: w.Region, Cache: s.gate.Cache, User: user,
-		Source: s.source.String(), Connection: s.id, Renewal: signedInAs != ""}
+		Source: s.source.String(), Connection: s.id, Renewal: s.user != ""}
 }
 
 func (s *session) record(e Event) {

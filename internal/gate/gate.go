@@ -68,6 +68,7 @@ type Gate struct {
 func (g *Gate) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
+	defer g.stopTimer()
 	defer running.Wait()
 	defer g.end(func(*session) bool { return true })
 	defer cancel()
@@ -129,8 +130,8 @@ func (g *Gate) remove(s *session) {
 }
 
 // Reconcile ends the connections whose time is over and those whose user may no
-// longer be there, and returns when they have ended. A user that IAM no longer
-// lets Connect stays, as on AWS.
+// longer be there, and returns when they have ended; the others have the access
+// strings of now. A user that IAM no longer lets Connect stays, as on AWS.
 func (g *Gate) Reconcile() {
 	now := g.World.Now()
 	members := map[string]world.Member{}
@@ -142,7 +143,8 @@ func (g *Gate) Reconcile() {
 		if user == "" {
 			return false
 		}
-		_, stays := members[user]
+		member, stays := members[user]
+		s.setRules(member)
 		return !stays || !cut.IsZero() && !now.Before(cut)
 	})
 	g.scheduleNext()
@@ -194,6 +196,14 @@ func (g *Gate) schedule(cut time.Time) {
 		g.timer.Stop()
 	}
 	g.timer = time.AfterFunc(max(cut.Sub(now), time.Millisecond), g.Reconcile)
+}
+
+func (g *Gate) stopTimer() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.timer != nil {
+		g.timer.Stop()
+	}
 }
 
 // A Session is a live connection.

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 
@@ -22,11 +21,9 @@ type pairing struct {
 	patterns int64
 	shards   int64
 
-	// opaque is set when replies can no longer be paired: after MONITOR, and
-	// after a transaction that subscribed or silenced replies.
+	// opaque is set when replies can no longer be paired: after MONITOR, and after
+	// SUBSCRIBE with replies off.
 	opaque bool
-	// strange is set by MULTI … SUBSCRIBE or CLIENT REPLY … until EXEC.
-	strange bool
 }
 
 // An expected reply. Plain ones that follow one another share an entry.
@@ -46,7 +43,6 @@ const (
 	startsMulti           // an error leaves the state as it was
 	endsMulti             // EXEC: any reply ends the transaction
 	discards              // DISCARD: an error leaves it open
-	hello                 // tells the protocol version
 )
 
 // expect adds a reply, or count of them.
@@ -66,24 +62,20 @@ func (p *pairing) drained() bool {
 
 func (p *pairing) subscribed() bool { return p.channels+p.patterns+p.shards > 0 }
 
-// feed takes bytes from the engine, notes what they mean and gives those that
-// are for the client to pass, in order. An error of the framing comes after the
-// bytes before it have been passed.
-func (p *pairing) feed(b []byte, pass func([]byte) error) error {
-	at, kept := 0, 0 // b[kept:at] is still to be passed
-	for at < len(b) {
+// feed takes bytes from the engine, notes what they mean and returns the parts of
+// b that are for the client. With an error of the framing they are those before it.
+func (p *pairing) feed(b []byte) (parts [][]byte, err error) {
+	at, kept := 0, 0 // b[kept:at] is for the client
+	for at < len(b) && err == nil {
 		if p.replies.Idle() {
 			p.drop = len(p.queue) > 0 && p.queue[0].kind == swallowed && b[at] != '>'
 		}
 		if p.drop && at > kept {
-			if err := pass(b[kept:at]); err != nil {
-				return err
-			}
+			parts = append(parts, b[kept:at])
 		}
-		n, done, err := p.replies.Feed(b[at:])
-		if err != nil {
-			return errors.Join(pass(b[kept:at]), err)
-		}
+		var n int
+		var done bool
+		n, done, err = p.replies.Feed(b[at:])
 		at += n
 		if p.drop {
 			kept = at
@@ -92,19 +84,23 @@ func (p *pairing) feed(b []byte, pass func([]byte) error) error {
 			p.frame()
 		}
 	}
-	if kept == len(b) {
-		return nil
+	if at > kept {
+		parts = append(parts, b[kept:at])
 	}
-	return pass(b[kept:])
+	return parts, err
 }
 
 // frame notes what the frame that has just ended means.
 func (p *pairing) frame() {
 	kind := p.replies.Type()
-	if kind == '>' || kind == '*' && (p.subscribed() || p.awaitsSubscription()) {
-		if p.subscription() || kind == '>' || p.message() {
-			return
-		}
+	if kind == '>' {
+		p.subscription()
+		return
+	}
+	// In RESP2 alone, where it takes nothing else meanwhile, a connection with
+	// subscriptions is sent arrays that are no replies.
+	if kind == '*' && !p.resp3 && (p.subscribed() || p.awaitsSubscription()) && (p.subscription() || p.message()) {
+		return
 	}
 	if len(p.queue) > 0 {
 		p.reply(kind != '-' && kind != '!')
@@ -147,7 +143,7 @@ func (p *pairing) subscription() bool {
 	}
 	head := &p.queue[0]
 	if head.count == 0 {
-		head.count = max(before, 1)
+		head.count = before // one frame comes even if that is 0
 	}
 	p.answered()
 	return true
@@ -160,15 +156,9 @@ func (p *pairing) reply(ok bool) {
 	case startsMulti:
 		p.inMulti = p.inMulti || ok
 	case endsMulti:
-		p.inMulti, p.opaque, p.strange = false, p.opaque || p.strange, false
+		p.inMulti = false
 	case discards:
-		if ok {
-			p.inMulti, p.strange = false, false
-		}
-	case hello:
-		if ok {
-			p.resp3 = p.proto() == "3"
-		}
+		p.inMulti = p.inMulti && !ok
 	case subscribes:
 		p.queue[0].count = 1 // one error stands for all frames
 	}
@@ -186,7 +176,13 @@ func (p *pairing) answered() {
 	}
 }
 
-// proto is the protocol version in the answer to HELLO.
+// noteProtocol notes the version in the answer to HELLO.
+func (p *pairing) noteProtocol(ok bool) {
+	if ok {
+		p.resp3 = p.proto() == "3"
+	}
+}
+
 func (p *pairing) proto() string {
 	for i := 0; i+1 < resp.MaxHeads; i += 2 {
 		if string(p.replies.Head(i)) == "proto" {

@@ -2,7 +2,9 @@ package gate
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rediam/rediam/internal/resp"
+	"github.com/rediam/rediam/internal/world"
 )
 
 const (
@@ -34,6 +37,8 @@ type session struct {
 	gone   chan struct{} // closed when run has returned
 
 	// These belong to run.
+	user     string // whom the connection is signed in as; empty before that
+	enforces bool   // the engine knows no users, so the gate has to judge requests
 	requests resp.Requests
 	buf      []byte // of which [:end] is unread and [:fed] has been framed
 	fed, end int
@@ -52,6 +57,7 @@ type session struct {
 	pumped   chan struct{} // closed when pump has returned
 	grant    grant
 	renewals int
+	draining *time.Timer // set once the client has sent EOF
 	ended    bool
 }
 
@@ -62,6 +68,7 @@ const (
 	repliesOn silence = iota
 	repliesOff
 	skipNext
+	skipped // as skipNext, for a request that the engine does not get
 )
 
 func newSession(g *Gate, id uint64, client net.Conn) *session {
@@ -87,6 +94,24 @@ func (s *session) signedIn() (user string, cut time.Time) {
 	return s.grant.member.Name, s.grant.cut
 }
 
+// stays does for one connection that has just signed in what Reconcile does for
+// all: a change that came meanwhile has not seen it.
+func (s *session) stays() bool {
+	_, cut := s.signedIn()
+	member, ok := s.gate.World.Member(s.gate.Cache, s.user)
+	s.setRules(member)
+	return ok && (cut.IsZero() || s.gate.World.Now().Before(cut))
+}
+
+// setRules gives a live connection the access string that its user has now.
+func (s *session) setRules(m world.Member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.grant.member.Name == m.Name {
+		s.grant.member.Rules = m.Rules
+	}
+}
+
 func (s *session) describe() Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,6 +123,12 @@ func (s *session) run(ctx context.Context) {
 	defer s.leaveEngine()
 	defer s.close()
 	s.client.SetDeadline(time.Now().Add(SignInTime))
+	if t, ok := s.client.(*tls.Conn); ok {
+		if err := t.HandshakeContext(ctx); err != nil {
+			s.note(fmt.Errorf("no TLS: %w", err))
+			return
+		}
+	}
 	if !s.enterOpen(ctx) {
 		return
 	}
@@ -121,13 +152,29 @@ func (s *session) run(ctx context.Context) {
 
 // note logs why a session was ended from this side.
 func (s *session) note(err error) {
-	if !errors.Is(err, errEnded) {
+	if !errors.Is(err, errEnded) && !errors.Is(err, io.EOF) {
 		s.gate.Log.Info("connection closed", "cache", s.gate.Cache, "connection", s.id, "source", s.source, "why", err)
 	}
 }
 
 // consume takes the whole requests in buf, and of a larger one what there is.
 func (s *session) consume(ctx context.Context) error {
+	for {
+		if err := s.consumeWhole(ctx); err != nil {
+			return err
+		}
+		if s.end < len(s.buf) || !s.streams() {
+			return s.resize()
+		}
+		if err := s.stream(); err != nil {
+			return err
+		}
+	}
+}
+
+// consumeWhole takes the whole requests in buf and moves what is left to its
+// beginning.
+func (s *session) consumeWhole(ctx context.Context) error {
 	start := 0
 	for s.fed < s.end {
 		n, done, err := s.requests.Feed(s.buf[s.fed:s.end])
@@ -148,16 +195,21 @@ func (s *session) consume(ctx context.Context) error {
 	}
 	copy(s.buf, s.buf[start:s.end])
 	s.end, s.fed = s.end-start, s.fed-start
-	if s.end < len(s.buf) {
-		return nil
-	}
-	if s.streams() {
-		return s.stream(ctx)
-	}
-	if s.end >= embeddedRequest {
+	return nil
+}
+
+// resize makes room in buf for a request that has to be held whole, as its bytes
+// come and never by what they announce, and gives back what was needed for one.
+func (s *session) resize() error {
+	switch {
+	case s.end < bufferSize && len(s.buf) > bufferSize:
+		s.buf = append(make([]byte, 0, bufferSize), s.buf[:bufferSize]...)
+	case s.end < len(s.buf):
+	case s.end >= embeddedRequest:
 		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: the embedded engine takes requests of up to 64 MiB"})
+	default:
+		s.buf = append(s.buf, make([]byte, len(s.buf))...)
 	}
-	s.buf = append(s.buf, make([]byte, len(s.buf))...) // as bytes come, never by what they announce
 	return nil
 }
 
@@ -176,23 +228,19 @@ func (s *session) protocolError(err error) error {
 
 // streams is whether the engine judges requests itself, so that they need not
 // be held whole.
-func (s *session) streams() bool {
-	user, _ := s.signedIn()
-	_, _, ok := s.gate.Engine.Login(user)
-	return ok && user != ""
-}
+func (s *session) streams() bool { return s.user != "" && !s.enforces }
 
 // stream forwards a request that is larger than buf. Its name and the number of
-// its arguments are known; nothing of the rest is needed, except of a sign-in,
-// which is too large to be one.
-func (s *session) stream(ctx context.Context) error {
+// its arguments are known; nothing of the rest is needed, except of commands that
+// are never that large.
+func (s *session) stream() error {
 	name := s.requests.Arg(0).In(s.buf)
 	frames := int64(s.requests.NumArgs() - 1)
 	switch verb := lower(name); {
-	case name == nil, verb == "auth", verb == "hello":
-		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: too big a request of this kind"})
-	case subscribeVerbs[verb] && !s.transaction():
+	case subscribeVerbs[verb] && s.silence == repliesOn && !s.transaction():
 		s.expect(expected{kind: subscribes, count: frames, name: verb})
+	case name == nil, verb != "" && verb != "client":
+		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: too big a request of this kind"})
 	default:
 		s.expect(expected{count: s.audible()})
 	}
@@ -203,10 +251,10 @@ func (s *session) stream(ctx context.Context) error {
 		s.end = copy(s.buf, s.buf[s.fed:s.end])
 		s.fed = 0
 		if done {
-			return s.consume(ctx)
+			return nil
 		}
 		n, err := s.client.Read(s.buf)
-		if err != nil {
+		if n == 0 && err != nil { // an error that comes with bytes comes again
 			return err
 		}
 		s.end = n
@@ -263,7 +311,7 @@ func (s *session) audible() int64 {
 	switch s.silence {
 	case repliesOff:
 		return 0
-	case skipNext:
+	case skipNext, skipped:
 		s.silence = repliesOn
 		return 0
 	}
@@ -286,6 +334,9 @@ func (s *session) quiesce() bool {
 
 // reply answers a request in the engine's place, when its turn has come.
 func (s *session) reply(b []byte) error {
+	if err := s.standIn(); err != nil {
+		return err
+	}
 	if s.audible() == 0 {
 		return nil
 	}
@@ -295,6 +346,16 @@ func (s *session) reply(b []byte) error {
 		}
 	}
 	return errEnded
+}
+
+// standIn sends the engine something in place of a request that the gate answers,
+// to use up a CLIENT REPLY SKIP there too.
+func (s *session) standIn() error {
+	if s.silence != skipNext {
+		return s.flush()
+	}
+	s.silence = skipped
+	return s.send(resp.AppendCommand(nil, "PING"), expected{})
 }
 
 // write writes to the client if no frame of the engine's is half written.
@@ -313,11 +374,13 @@ func (s *session) write(b []byte) (sent bool, err error) {
 
 func (s *session) replyError(text string) error { return s.reply(resp.AppendError(nil, text)) }
 
-// drain gives the engine time to answer what the client has asked before it sent
-// EOF.
+// drain lets the engine answer what the client has asked before it sent EOF, as
+// long as answers come.
 func (s *session) drain() {
-	timer := time.AfterFunc(closeTime, s.close)
-	defer timer.Stop()
+	s.mu.Lock()
+	s.draining = time.AfterFunc(closeTime, s.close)
+	s.mu.Unlock()
+	defer s.draining.Stop()
 	s.quiesce()
 }
 
@@ -373,8 +436,8 @@ func (s *session) pump(engine net.Conn) {
 	buf := make([]byte, bufferSize)
 	for {
 		n, err := engine.Read(buf)
-		if n > 0 && err == nil {
-			err = s.passOn(engine, buf[:n])
+		if n > 0 {
+			err = errors.Join(s.passOn(engine, buf[:n]), err)
 		}
 		if err != nil {
 			s.lost(engine)
@@ -386,22 +449,23 @@ func (s *session) pump(engine net.Conn) {
 func (s *session) passOn(engine net.Conn, b []byte) error {
 	s.out.Lock()
 	defer s.out.Unlock()
-	var parts [][]byte
 	s.mu.Lock()
 	if s.engine != engine { // left by RESET
 		s.mu.Unlock()
 		return errEnded
 	}
-	err := s.pairing.feed(b, func(part []byte) error {
-		parts = append(parts, part)
-		return nil
-	})
+	parts, err := s.pairing.feed(b)
 	s.answered.Broadcast()
 	s.mu.Unlock()
 	for _, part := range parts {
 		if _, err := s.client.Write(part); err != nil {
 			return err
 		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining != nil {
+		s.draining.Reset(closeTime)
 	}
 	return err
 }

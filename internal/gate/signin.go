@@ -18,6 +18,7 @@ const (
 	reasonPermission  = "permission-denied"
 	reasonPassword    = "wrong-password"
 	reasonTransaction = "auth-in-multi"
+	reasonUnavailable = "engine-unavailable"
 )
 
 // A grant is a successful sign-in.

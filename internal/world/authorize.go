@@ -104,14 +104,6 @@ func (w *World) connectContext(c Cache, tags map[string]string, source netip.Add
 	return context
 }
 
-// Allowed decides whether a principal may call an AWS API.
-func (w *World) Allowed(k Key, action, resource string) Verdict {
-	if k.Principal.Type == Root {
-		return rootVerdict
-	}
-	return verdict(w.policiesOf(k).Decide(policy.Request{Principal: w.PrincipalARN(k.Principal), Action: action, Resource: resource, Context: policy.Context{}}))
-}
-
 var rootVerdict = Verdict{Allowed: true, Reason: "the account's root user is always allowed"}
 
 // An AssumeRole is a request for temporary credentials.

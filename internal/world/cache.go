@@ -1,6 +1,7 @@
 package world
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -53,6 +54,11 @@ type User struct {
 	Tags      map[string]string
 }
 
+// Format prints all but the passwords, whatever the verb.
+func (u User) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{%s user %s, name %s, engine %s, %s with %d passwords, %q, tags %v}", u.Service, u.ID, u.Name, u.Engine, u.Auth, len(u.Passwords), u.Access, u.Tags)
+}
+
 type userKey struct{ service, id string }
 
 type groupKey struct{ service, id string }
@@ -79,8 +85,8 @@ func (w *World) PutUser(u User) error {
 		key := userKey{u.Service, u.ID}
 		old := w.users[key]
 		w.users[key] = user{u, access}
-		for k, g := range w.groups {
-			if k.service != u.Service || !slices.Contains(g.Users, u.ID) {
+		for _, g := range w.groups {
+			if g.Service != u.Service || !slices.Contains(g.Users, u.ID) {
 				continue
 			}
 			if err := w.checkMembers(g); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -80,6 +81,11 @@ type Key struct {
 	Inactive     bool
 	Principal    Principal
 	session      []*policy.Policy // session policies; nil means none were passed
+}
+
+// Format prints whose key it is, whatever the verb.
+func (k Key) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{key %s of %s %s %s, session %q, expires %v}", k.ID, k.Principal.Type, k.Principal.Account, k.Principal.Name, k.Principal.Session, k.Expires)
 }
 
 var iamName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)

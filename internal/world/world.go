@@ -5,6 +5,7 @@ package world
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,9 +14,8 @@ import (
 
 // Zero values of New's arguments.
 const (
-	DefaultPartition = "aws"
-	DefaultRegion    = "us-east-1"
-	DefaultAccount   = "123456789012"
+	DefaultRegion  = "us-east-1"
+	DefaultAccount = "123456789012"
 )
 
 // A World may be changed by many goroutines while it is in use. Values go in and
@@ -43,9 +43,9 @@ func (w *World) Format(f fmt.State, _ rune) {
 }
 
 // New is a world with nothing in it; empty arguments mean the defaults.
-func New(partition, region, accountID string) *World {
+func New(region, accountID string) *World {
 	w := &World{
-		Partition: orElse(partition, DefaultPartition),
+		Partition: partitionOf(orElse(region, DefaultRegion)),
 		Region:    orElse(region, DefaultRegion),
 		Account:   orElse(accountID, DefaultAccount),
 		users:     map[userKey]user{},
@@ -55,6 +55,18 @@ func New(partition, region, accountID string) *World {
 		keys:      map[string]Key{},
 	}
 	return w
+}
+
+// partitionOf is the partition of a region, which is what its ARNs begin with
+// (AWS Fault Isolation Boundaries, "Partitions").
+func partitionOf(region string) string {
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	}
+	return "aws"
 }
 
 func orElse[T comparable](v, otherwise T) T {
@@ -126,8 +138,8 @@ func (w *World) Advance(d time.Duration) {
 }
 
 // A Secret is a string that does not print, log or marshal itself. Package fmt
-// cannot ask it when it stands by value in an unexported field: hold it, or the
-// struct that has it, in an exported field or behind a pointer.
+// does not ask it below an unexported field, nor below a pointer under %s: structs
+// with secrets have a Format method of their own.
 type Secret string
 
 const redacted = "[redacted]"

@@ -1,0 +1,64 @@
+package awsapi_test
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rediam/rediam/internal/awsapi"
+	"github.com/rediam/rediam/internal/world"
+)
+
+// FuzzHandler sends what a holder of a good key could sign. Whatever it is, the
+// answer is well formed and within bounds, and the signature is never at fault.
+func FuzzHandler(f *testing.F) {
+	f.Add("sts", whoAmI, "", "")
+	f.Add("sts", "Action=AssumeRole&RoleArn=arn:aws:iam::123456789012:role/app&RoleSessionName=ab&DurationSeconds=900&PolicyArns.member.1.arn=x", "", "")
+	f.Add("sts", "Action=AssumeRole&RoleArn=arn:aws:iam::123456789012:role/app&RoleSessionName=ab&Policy={}", "", "")
+	f.Add("ec2", "Action=<&>\x00\xff", "", "a=b&c")
+	f.Add("memorydb", "{}", "AmazonMemoryDB.CreateUser", "")
+	f.Add("", "", ".", "%zz")
+	w := world.New("", "")
+	everything := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
+	if err := w.PutIAMUser(world.IAMUser{Name: "admin", Inline: map[string]string{"everything": everything}}); err != nil {
+		f.Fatal(err)
+	}
+	if err := w.PutRole(world.Role{Name: "app"}); err != nil {
+		f.Fatal(err)
+	}
+	key, err := w.CreateAccessKey("admin")
+	if err != nil {
+		f.Fatal(err)
+	}
+	handler := &awsapi.Handler{World: w, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	f.Fuzz(func(t *testing.T, service, body, target, query string) {
+		r := request(t, "POST", "http://127.0.0.1/", body, target)
+		r.URL.RawQuery = query
+		sign(t, r, body, key, service, w.Now())
+		r.Header.Set("Content-Length", strconv.Itoa(len(body))) // signed, and a server finds it there
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, r)
+		answer := recorder.Body.String()
+		switch recorder.Code {
+		case 200, 400, 403, 404, 413:
+		default:
+			t.Errorf("status %d: %s", recorder.Code, answer)
+		}
+		var document any = &struct{ XMLName xml.Name }{}
+		err := xml.Unmarshal([]byte(answer), document)
+		if target != "" {
+			err = json.Unmarshal([]byte(answer), &document)
+		}
+		if err != nil || len(answer) > 10_000 || strings.Contains(answer, string(key.Secret)) {
+			t.Errorf("%v in %s", err, answer)
+		}
+		if service == "sts" && target == "" && query == "" && strings.Contains(answer, "Signature") {
+			t.Errorf("service %q, body %q: %s", service, body, answer)
+		}
+	})
+}
