@@ -6,9 +6,9 @@ import (
 	"log"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/emulator"
+	"github.com/redis/go-redis/v9"
 )
 
 // A go-redis client that signs in with IAM. On AWS the four values that come from

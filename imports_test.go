@@ -16,18 +16,18 @@ var foundations = []string{"internal/resp", "internal/command", "internal/sigv4"
 // tests. The client side (the root) and the emulator never meet below cmd, so
 // that signer and verifier are two implementations that check each other.
 var mayImport = map[string][]string{
-	"":                     {},
-	"internal/resp":        {},
-	"internal/command":     {},
-	"internal/command/gen": {"internal/command", "internal/resp"},
-	"internal/sigv4":       {},
-	"internal/policy":      {},
-	"internal/acl":         {"internal/command"},
-	"internal/world":       {"internal/policy", "internal/acl"},
-	"internal/gate":        append([]string{"internal/world"}, foundations...),
-	"internal/engine":      append([]string{"internal/world"}, foundations...),
-	"internal/awsapi":      append([]string{"internal/world"}, foundations...),
-	"emulator":             append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi"}, foundations...),
+	"":                   {},
+	"internal/resp":      {},
+	"internal/command":   {},
+	"internal/installed": {}, // for tests alone
+	"internal/sigv4":     {},
+	"internal/policy":    {},
+	"internal/acl":       {"internal/command"},
+	"internal/world":     {"internal/policy", "internal/acl"},
+	"internal/gate":      append([]string{"internal/world"}, foundations...),
+	"internal/engine":    append([]string{"internal/world"}, foundations...),
+	"internal/awsapi":    append([]string{"internal/world"}, foundations...),
+	"emulator":           append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi"}, foundations...),
 }
 
 // Programs may import everything.

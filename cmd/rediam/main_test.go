@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rediam/rediam/internal/installed"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -25,7 +26,7 @@ func TestCommands(t *testing.T) {
 		},
 		Condition: func(name string) (bool, error) {
 			_, err := exec.LookPath(name)
-			required := strings.Contains(","+os.Getenv("REDIAM_REQUIRE")+",", ","+name+",")
+			required := installed.Required(name)
 			if err != nil && !required {
 				t.Logf("%s is not in PATH: what needs it is skipped", name)
 			}

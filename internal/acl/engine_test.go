@@ -1,15 +1,10 @@
 package acl_test
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +14,7 @@ import (
 
 	"github.com/rediam/rediam/internal/acl"
 	"github.com/rediam/rediam/internal/command"
+	"github.com/rediam/rediam/internal/installed"
 )
 
 // runsVariable names the environment variable with the number of generated
@@ -29,28 +25,16 @@ const (
 	requestsPerUser = 25
 )
 
-// engines are the real servers that the same tests ask. A missing one is
-// skipped, unless the environment variable REDIAM_REQUIRE lists it.
-var engines = []struct {
-	name, path string
-	bit        command.Engines
-}{
-	{"redis-server", "redis-server", command.Redis},
-	{"valkey-server", cmp.Or(os.Getenv("REDIAM_VALKEY"), "valkey-server"), command.Valkey},
-}
+// engines are the real servers that the same tests ask.
+var engines = map[string]command.Engines{"redis-server": command.Redis, "valkey-server": command.Valkey}
 
 // withEngines runs f against a fresh server of each kind. names are the
 // commands that it has.
 func withEngines(t *testing.T, f func(t *testing.T, db *redis.Client, bit command.Engines, names map[string]bool)) {
-	for _, e := range engines {
-		t.Run(e.name, func(t *testing.T) {
-			if _, err := exec.LookPath(e.path); err != nil {
-				if slices.Contains(strings.Split(os.Getenv("REDIAM_REQUIRE"), ","), e.name) {
-					t.Fatalf("%s is required and missing", e.name)
-				}
-				t.Skipf("%s is missing", e.name)
-			}
-			db := start(t, e.path)
+	for name, bit := range engines {
+		t.Run(name, func(t *testing.T) {
+			db := redis.NewClient(&redis.Options{Network: "unix", Addr: installed.Engine(t, name), Protocol: 2, MaxRetries: -1})
+			defer db.Close()
 			list, err := db.Do(t.Context(), "command", "list").StringSlice()
 			if err != nil {
 				t.Fatal(err)
@@ -59,43 +43,9 @@ func withEngines(t *testing.T, f func(t *testing.T, db *redis.Client, bit comman
 			for _, name := range list {
 				names[name] = true
 			}
-			f(t, db, e.bit, names)
+			f(t, db, bit, names)
 		})
 	}
-}
-
-// start runs a server on a Unix socket until the test ends.
-func start(t *testing.T, path string) *redis.Client {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "acl") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
-	cmd := exec.CommandContext(t.Context(), path, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Wait() })
-	log := bufio.NewReader(out)
-	for {
-		line, err := log.ReadString('\n')
-		if err != nil {
-			t.Fatalf("%s does not start: %v", path, err)
-		}
-		if strings.Contains(line, "ready to accept connections") || strings.Contains(line, "Ready to accept connections") {
-			break
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, log) }()
-	db := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, Protocol: 2, MaxRetries: -1})
-	t.Cleanup(func() { _ = db.Close() })
-	return db
 }
 
 // do sends a command made of words.

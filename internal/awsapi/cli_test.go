@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
 )
 
 // A cli is the AWS CLI with some credentials and no other configuration.
@@ -23,15 +24,8 @@ type cli struct {
 // newCLI skips the test without the AWS CLI, unless REDIAM_REQUIRE names aws.
 func newCLI(t *testing.T, k emulator.Key) cli {
 	t.Helper()
-	path, err := exec.LookPath("aws")
-	if err != nil {
-		if strings.Contains(","+os.Getenv("REDIAM_REQUIRE")+",", ",aws,") {
-			t.Fatal("aws is required and not in PATH")
-		}
-		t.Skip("aws is not in PATH")
-	}
 	none := t.TempDir() + "/none"
-	c := cli{path, []string{"AWS_ACCESS_KEY_ID=" + k.ID, "AWS_SECRET_ACCESS_KEY=" + string(k.Secret), "AWS_SESSION_TOKEN=" + string(k.SessionToken),
+	c := cli{installed.Path(t, "aws"), []string{"AWS_ACCESS_KEY_ID=" + k.ID, "AWS_SECRET_ACCESS_KEY=" + string(k.Secret), "AWS_SESSION_TOKEN=" + string(k.SessionToken),
 		"AWS_DEFAULT_REGION=us-east-1", "AWS_CONFIG_FILE=" + none, "AWS_SHARED_CREDENTIALS_FILE=" + none,
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1", "NO_PROXY=127.0.0.1"}}
 	for _, variable := range os.Environ() {

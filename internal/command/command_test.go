@@ -5,11 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rediam/rediam/internal/command"
+	"github.com/rediam/rediam/internal/installed"
 )
 
 func request(line string) [][]byte { return bytes.Fields([]byte(line)) }
@@ -143,7 +143,7 @@ func requireEngine(t *testing.T, name, path, version string) {
 	if text, err := exec.Command(path, "--version").Output(); err == nil && bytes.Contains(text, []byte(version)) {
 		return
 	}
-	if slices.Contains(strings.Split(os.Getenv("REDIAM_REQUIRE"), ","), name) {
+	if installed.Required(name) {
 		t.Fatalf("%s (%s*) is required and missing", name, version)
 	}
 	t.Skipf("%s (%s*) is missing", name, version)

@@ -1,57 +1,16 @@
 package resp_test
 
 import (
-	"bufio"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rediam/rediam/internal/installed"
 	"github.com/rediam/rediam/internal/resp"
 )
-
-// startRedis runs a redis-server with the given further options and returns
-// its socket.
-func startRedis(t *testing.T, options ...string) string {
-	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		if slices.Contains(strings.Split(os.Getenv("REDIAM_REQUIRE"), ","), "redis-server") {
-			t.Fatal("REDIAM_REQUIRE names redis-server, which is not in PATH")
-		}
-		t.Skip("redis-server is not in PATH")
-	}
-	dir, err := os.MkdirTemp("", "resp") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
-	server := exec.CommandContext(t.Context(), program, append([]string{
-		"--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir,
-	}, options...)...)
-	log, err := server.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	// t.Context has ended when cleanups run, which killed the server.
-	t.Cleanup(func() { _ = server.Wait() })
-	for lines := bufio.NewScanner(log); lines.Scan(); {
-		if strings.Contains(lines.Text(), "ready to accept connections") {
-			return socket
-		}
-	}
-	t.Fatal("redis-server ended before it was ready")
-	return ""
-}
 
 func dial(t *testing.T, socket string) net.Conn {
 	t.Helper()
@@ -96,7 +55,7 @@ func ask(t *testing.T, conn net.Conn, request []byte) (raw []byte, shown []strin
 }
 
 func TestARealServersRepliesAreFramed(t *testing.T) {
-	socket := startRedis(t, "--enable-debug-command", "yes")
+	socket := installed.Engine(t, "redis-server", "--enable-debug-command", "yes")
 	// What DEBUG PROTOCOL answers in RESP2 and in RESP3.
 	for _, tt := range []struct{ kind, resp2, resp3 string }{
 		{"string", "$ Hello World", "$ Hello World"},
@@ -131,7 +90,7 @@ func TestARealServersRepliesAreFramed(t *testing.T) {
 }
 
 func TestAPushInARealTransactionIsNoElement(t *testing.T) {
-	conn := dial(t, startRedis(t))
+	conn := dial(t, installed.Engine(t, "redis-server"))
 	for _, request := range []string{"HELLO 3", "SUBSCRIBE a"} {
 		ask(t, conn, []byte(request+"\r\n"))
 	}
@@ -159,7 +118,7 @@ func refusal(t *testing.T, socket, data string) string {
 }
 
 func TestErrorsAreARealServersErrors(t *testing.T) {
-	socket := startRedis(t)
+	socket := installed.Engine(t, "redis-server")
 	for _, tt := range requests {
 		if !tt.same {
 			continue
@@ -171,7 +130,7 @@ func TestErrorsAreARealServersErrors(t *testing.T) {
 }
 
 func TestLimitsBeforeSignInAreARealServersLimits(t *testing.T) {
-	socket := startRedis(t, "--requirepass", "secret")
+	socket := installed.Engine(t, "redis-server", "--requirepass", "secret")
 	for _, tt := range limits {
 		if !tt.l.Unauthenticated {
 			continue
@@ -187,7 +146,7 @@ func TestLimitsBeforeSignInAreARealServersLimits(t *testing.T) {
 }
 
 func TestInlineRequestsAreSplitAsARealServerDoes(t *testing.T) {
-	socket := startRedis(t)
+	socket := installed.Engine(t, "redis-server")
 	conn := dial(t, socket)
 	for _, tt := range inlines {
 		if tt.want == nil {
