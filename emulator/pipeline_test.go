@@ -201,6 +201,10 @@ func TestClientReply(t *testing.T) {
 				w.wants("*0\r\n", "LRANGE", "nothing", "0", "-1")
 			})
 		}
+		must(t, srv.PutUser(emulator.User{Name: "demo-user", Access: "on ~* &allowed +@all"}))
+		w = signedIn(t, srv)
+		w.send(off + request("SUBSCRIBE", "denied") + on + auth + get + auth) // the error does not come
+		w.gets(ok, ok, "$-1\r\n", ok)
 	})
 }
 

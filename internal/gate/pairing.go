@@ -21,9 +21,7 @@ type pairing struct {
 	patterns int64
 	shards   int64
 
-	// opaque is set when replies can no longer be paired: after MONITOR, and after
-	// SUBSCRIBE with replies off.
-	opaque bool
+	opaque bool // after MONITOR, when replies can no longer be paired
 }
 
 // An expected reply. Plain ones that follow one another share an entry.

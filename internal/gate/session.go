@@ -193,8 +193,10 @@ func (s *session) consumeWhole(ctx context.Context) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	copy(s.buf, s.buf[start:s.end])
-	s.end, s.fed = s.end-start, s.fed-start
+	if start > 0 {
+		copy(s.buf, s.buf[start:s.end])
+		s.end, s.fed = s.end-start, s.fed-start
+	}
 	return nil
 }
 
@@ -382,6 +384,8 @@ func (s *session) drain() {
 	s.mu.Unlock()
 	defer s.draining.Stop()
 	s.quiesce()
+	s.out.Lock() // the last answer has been paired and may still be on its way
+	defer s.out.Unlock()
 }
 
 // close ends the session from any goroutine; run returns soon after.
