@@ -15,19 +15,16 @@ package emulator
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/rediam/rediam/internal/awsapi"
-	"github.com/rediam/rediam/internal/engine"
 	"github.com/rediam/rediam/internal/gate"
 	"github.com/rediam/rediam/internal/world"
 )
@@ -43,6 +40,7 @@ type (
 	Key     = world.Key     // an access key
 	Event   = gate.Event    // an attempt to sign in
 	Session = gate.Session  // a live connection
+	Fault   = gate.Fault    // trouble that a cache makes on purpose
 	Error   = world.Error   // a change that AWS's rules forbid
 )
 
@@ -54,6 +52,14 @@ const (
 	AuthIAM          = world.AuthIAM
 	AuthPassword     = world.AuthPassword
 	AuthNoPassword   = world.AuthNoPassword
+)
+
+// The errors that AWS's caches answer to sign-ins besides WRONGPASS, for
+// Fault.SignIn.
+const (
+	ErrIAMUnavailable = gate.ErrIAMUnavailable
+	ErrThrottled      = gate.ErrThrottled
+	ErrUnavailable    = gate.ErrUnavailable
 )
 
 // The names of the default set-up.
@@ -94,9 +100,17 @@ type Config struct {
 	// that of connections (12 hours when zero).
 	TokenTTL, ConnectionTTL time.Duration
 
+	// Expose makes the emulator listen on every interface of this machine, for
+	// clients that reach it under this host name: a service container, say.
+	// Whoever can reach it can use it. Empty means loopback only.
+	Expose string
+
 	// LenientResourceType accepts tokens with or without ResourceType on caches of
 	// either kind. AWS documents only by example that serverless needs it.
 	LenientResourceType bool
+
+	// OneTime refuses a token that has been used before, which AWS does not.
+	OneTime bool
 
 	// Log gets what happens, each refused sign-in with its reason; nil means
 	// nothing is logged.
@@ -105,19 +119,20 @@ type Config struct {
 
 // A Server is a running emulator. Its methods are safe for many goroutines.
 type Server struct {
-	config Config
-	world  *world.World
-	log    *slog.Logger
-	ca     *authority
-	dir    *directory
-	http   *http.Server
-	url    string
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
-	done   chan struct{} // closed when the emulator has failed or is closed
-	end    sync.Once
-	ended  sync.Once
+	config   Config
+	world    *world.World
+	log      *slog.Logger
+	ca       *authority
+	dir      *directory
+	http     *http.Server
+	url      string
+	adminKey Key             // of AdminUser, for Environ
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+	done     chan struct{} // closed when the emulator has failed or is closed
+	end      sync.Once
+	ended    sync.Once
 
 	mu     sync.Mutex // guards below
 	caches map[string]*cache
@@ -170,7 +185,10 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 }
 
 func (s *Server) open() (err error) {
-	if s.ca, err = newAuthority(); err != nil {
+	if net.ParseIP(s.config.Expose) != nil || strings.ContainsAny(s.config.Expose, ":/") {
+		return errors.New("Expose must be a host name, without a port")
+	}
+	if s.ca, err = newAuthority(s.config.Expose); err != nil {
 		return err
 	}
 	if s.dir, err = newDirectory(); err != nil {
@@ -193,7 +211,10 @@ func (s *Server) open() (err error) {
 func (s *Server) populate() error {
 	err := s.world.PutIAMUser(IAMUser{Name: AdminUser, Inline: map[string]string{
 		"everything": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`}})
-	if err != nil || s.config.Empty {
+	if err != nil {
+		return err
+	}
+	if s.adminKey, err = s.world.CreateAccessKey(AdminUser); err != nil || s.config.Empty {
 		return err
 	}
 	cacheName, user := orElse(s.config.Cache, DefaultCache), orElse(s.config.User, DefaultUser)
@@ -224,13 +245,16 @@ func (s *Server) populate() error {
 }
 
 func (s *Server) serveAWS() error {
-	listener, err := listen(orElse(s.config.Listen, "127.0.0.1:0"))
+	listener, err := s.listen(orElse(s.config.Listen, "127.0.0.1:0"))
 	if err != nil {
 		return err
 	}
-	s.url = "http://" + listener.Addr().String()
+	s.url = "http://" + s.address(listener)
+	mux := http.NewServeMux()
+	mux.Handle("/_rediam/", s.admin())
+	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log})
 	s.http = &http.Server{
-		Handler:           &awsapi.Handler{World: s.world, Log: s.log},
+		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -243,141 +267,6 @@ func (s *Server) serveAWS() error {
 		}
 	})
 	return nil
-}
-
-// listen opens a loopback address and refuses any other.
-func listen(address string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: it must be host:port", address)
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("listen on %s: the emulator listens on loopback addresses only, such as 127.0.0.1", address)
-	}
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, errors.Unwrap(err))
-	}
-	return listener, nil
-}
-
-// cache is one cache that runs.
-type cache struct {
-	engine   engine.Engine
-	gate     *gate.Gate
-	listener net.Listener
-	cancel   context.CancelFunc
-	served   chan struct{}
-}
-
-// reconcile makes what runs fit the world: it runs after every change.
-func (s *Server) reconcile() {
-	wanted := map[string]bool{}
-	for _, c := range s.world.Caches() {
-		wanted[c.Name] = true
-		running, err := s.run(c)
-		if err == nil {
-			err = s.syncUsers(running, c.Name)
-			running.gate.Reconcile()
-		}
-		if err != nil {
-			s.fail(fmt.Errorf("cache %s: %w", c.Name, err))
-		}
-	}
-	s.mu.Lock()
-	var gone []*cache
-	for name, c := range s.caches {
-		if !wanted[name] {
-			gone = append(gone, c)
-			delete(s.caches, name)
-		}
-	}
-	s.mu.Unlock()
-	for _, c := range gone {
-		c.stop()
-	}
-}
-
-func (s *Server) syncUsers(c *cache, name string) error {
-	var users []engine.User
-	for _, m := range s.world.Members(name) {
-		users = append(users, engine.User{Name: m.Name, Rules: m.Rules})
-	}
-	return c.engine.SetUsers(s.ctx, users)
-}
-
-// run starts a cache unless it runs.
-func (s *Server) run(c Cache) (*cache, error) {
-	s.mu.Lock()
-	running, port, number := s.caches[c.Name], s.config.CachePort, s.made
-	if running == nil {
-		s.made++
-	}
-	s.mu.Unlock()
-	if running != nil {
-		return running, nil
-	}
-	if number > 0 {
-		port = 0
-	}
-	certificate, err := s.ca.issue(c.Name)
-	if err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(s.dir.path, strconv.Itoa(number))
-	if err := s.dir.make(strconv.Itoa(number)); err != nil {
-		return nil, err
-	}
-	started, err := engine.Start(s.ctx, s.config.Engine, dir)
-	if err != nil {
-		return nil, err
-	}
-	listener, err := listen(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		started.Close()
-		return nil, err
-	}
-	running = &cache{
-		engine:   started,
-		listener: tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}),
-		gate: &gate.Gate{World: s.world, Cache: c.Name, Engine: started, Record: s.record, Log: s.log,
-			TokenTTL: s.config.TokenTTL, ConnectionTTL: s.config.ConnectionTTL, LenientResourceType: s.config.LenientResourceType},
-		served: make(chan struct{}),
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.ctx.Err(); err != nil { // Close does not wait for what is not there yet
-		listener.Close()
-		started.Close()
-		return nil, err
-	}
-	s.serve(running)
-	s.caches[c.Name] = running
-	s.log.Info("cache ready", "cache", c.Name, "address", listener.Addr().String(), "engine", started.String())
-	return running, nil
-}
-
-func (s *Server) serve(c *cache) {
-	var ctx context.Context
-	ctx, c.cancel = context.WithCancel(s.ctx)
-	go func() {
-		defer close(c.served)
-		if err := c.gate.Serve(ctx, c.listener); err != nil {
-			s.fail(err)
-		}
-	}()
-	s.tasks.Go(func() {
-		<-c.engine.Done()
-		if err := c.engine.Err(); err != nil {
-			s.fail(fmt.Errorf("engine of cache %s: %w", c.gate.Cache, err))
-		}
-	})
-}
-
-func (c *cache) stop() {
-	c.cancel()
-	<-c.served
-	c.engine.Close()
 }
 
 // fail notes the first thing that went wrong for good.

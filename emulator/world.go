@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,8 +28,8 @@ func (s *Server) Cache(name string) Endpoint {
 	}
 	return Endpoint{
 		Name: name,
-		Addr: c.listener.Addr().String(),
-		TLS:  &tls.Config{RootCAs: s.ca.pool(), ServerName: "localhost", MinVersion: tls.VersionTLS12},
+		Addr: s.address(c.listener),
+		TLS:  &tls.Config{RootCAs: s.ca.pool(), ServerName: orElse(s.config.Expose, "localhost"), MinVersion: tls.VersionTLS12},
 	}
 }
 
@@ -47,6 +49,32 @@ func (s *Server) URL() string { return s.url }
 // CAFile is a PEM file with the certificate authority of the caches. It goes with
 // the emulator.
 func (s *Server) CAFile() string { return s.dir.file("ca.pem") }
+
+// Environ is what programs need to use the emulator, in the form of os.Environ:
+// AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the IAM user
+// admin, AWS_REGION, AWS_DEFAULT_REGION, REDIAM_CA and, for the default set-up,
+// REDIAM_SERVICE, REDIAM_ENDPOINT, REDIAM_CACHE, REDIAM_SERVERLESS, REDIAM_USER.
+func (s *Server) Environ() []string {
+	environ := []string{
+		"AWS_ENDPOINT_URL=" + s.url,
+		"AWS_ACCESS_KEY_ID=" + s.adminKey.ID,
+		"AWS_SECRET_ACCESS_KEY=" + string(s.adminKey.Secret),
+		"AWS_REGION=" + s.Region(),
+		"AWS_DEFAULT_REGION=" + s.Region(),
+		"REDIAM_CA=" + s.CAFile(),
+	}
+	name := strings.ToLower(orElse(s.config.Cache, DefaultCache))
+	cache, ok := s.world.Cache(name)
+	if s.config.Empty || !ok {
+		return environ
+	}
+	return append(environ,
+		"REDIAM_SERVICE="+cache.Service(),
+		"REDIAM_ENDPOINT="+s.Cache(name).Addr,
+		"REDIAM_CACHE="+name,
+		"REDIAM_SERVERLESS="+strconv.FormatBool(cache.Kind == ServerlessCache),
+		"REDIAM_USER="+orElse(s.config.User, DefaultUser))
+}
 
 // Region, Account and Partition are where the caches are.
 func (s *Server) Region() string    { return s.world.Region }

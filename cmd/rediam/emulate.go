@@ -16,24 +16,27 @@ import (
 )
 
 type emulateCommand struct {
-	Engine        string         `default:"auto" placeholder:"ENGINE" help:"auto (valkey-server or redis-server from PATH, else embedded), embedded, redis-server, valkey-server, the path of one, or a redis:// URL of one that runs, whose password is REDIAM_ENGINE_PASSWORD."`
-	Listen        string         `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Loopback address of the AWS endpoint; port 0 is any free one."`
-	CachePort     uint16         `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one."`
-	Service       rediam.Service `placeholder:"NAME" help:"Kind of the cache: elasticache (default) or memorydb."`
-	Serverless    bool           `help:"Make an ElastiCache serverless cache."`
-	Cache         string         `default:"demo" placeholder:"NAME" help:"Name of the cache."`
-	User          string         `default:"demo-user" placeholder:"NAME" help:"Name of its IAM user."`
-	Empty         bool           `help:"Make no cache, user or role; only the IAM user admin."`
-	Region        string         `default:"us-east-1" placeholder:"REGION" help:"Region of everything."`
-	Account       string         `default:"123456789012" placeholder:"ID" help:"AWS account of everything."`
-	TokenTTL      time.Duration  `name:"token-ttl" default:"15m" help:"Life of a token."`
-	ConnectionTTL time.Duration  `name:"connection-ttl" default:"12h" help:"Life of a connection after its last sign-in."`
-	EnvFile       string         `placeholder:"FILE" help:"Also write the export lines to a file, once every listener answers."`
+	Engine              string         `default:"auto" placeholder:"ENGINE" help:"auto (valkey-server or redis-server from PATH, else embedded), embedded, redis-server, valkey-server, the path of one, or a redis:// URL of one that runs, whose password is REDIAM_ENGINE_PASSWORD."`
+	Listen              string         `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Loopback address of the AWS endpoint; port 0 is any free one."`
+	CachePort           uint16         `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one."`
+	Service             rediam.Service `placeholder:"NAME" help:"Kind of the cache: elasticache (default) or memorydb."`
+	Serverless          bool           `help:"Make an ElastiCache serverless cache."`
+	Cache               string         `default:"demo" placeholder:"NAME" help:"Name of the cache."`
+	User                string         `default:"demo-user" placeholder:"NAME" help:"Name of its IAM user."`
+	Empty               bool           `help:"Make no cache, user or role; only the IAM user admin."`
+	Region              string         `default:"us-east-1" placeholder:"REGION" help:"Region of everything."`
+	Account             string         `default:"123456789012" placeholder:"ID" help:"AWS account of everything."`
+	TokenTTL            time.Duration  `name:"token-ttl" default:"15m" help:"Life of a token."`
+	ConnectionTTL       time.Duration  `name:"connection-ttl" default:"12h" help:"Life of a connection after its last sign-in."`
+	OneTime             bool           `help:"Refuse a token that has been used before, which AWS does not."`
+	LenientResourceType bool           `help:"Accept tokens with or without ResourceType on caches of either kind."`
+	Expose              string         `placeholder:"HOST" help:"Listen on every interface, for clients that reach this machine as HOST, such as a service container's name. Whoever can reach it can use it."`
+	EnvFile             string         `placeholder:"FILE" help:"Also write the export lines to a file, once every listener answers."`
 }
 
 func (emulateCommand) Help() string {
 	return `Prints export lines for the AWS CLI, the SDKs and rediam itself, then runs until it is stopped.
-It listens on loopback only and keeps no data: it is not for production.
+It listens on loopback unless told otherwise and keeps no data: it is not for production.
 
 Example:
 
@@ -68,6 +71,7 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 		Region: c.Region, Account: c.Account,
 		Cache: c.Cache, User: c.User, Empty: c.Empty,
 		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL,
+		OneTime: c.OneTime, LenientResourceType: c.LenientResourceType, Expose: c.Expose,
 	}
 	switch {
 	case c.Service == rediam.MemoryDB && c.Serverless:
@@ -106,10 +110,7 @@ func withPassword(engine, password string) (string, error) {
 
 // serve tells how to reach the emulator and waits until it is to stop.
 func (c *emulateCommand) serve(ctx context.Context, t *terminal, srv *emulator.Server, took time.Duration) error {
-	lines, err := c.environment(srv)
-	if err != nil {
-		return err
-	}
+	lines := exports(srv.Environ())
 	if _, err := fmt.Fprint(t.stdout, lines); err != nil {
 		return err
 	}
@@ -122,7 +123,11 @@ func (c *emulateCommand) serve(ctx context.Context, t *terminal, srv *emulator.S
 	if engine == "" {
 		engine = "no engine yet"
 	}
-	t.say("emulator ready in %v (%s), on loopback only; for tests, it keeps no data; stop it with Ctrl-C", took.Round(time.Millisecond), engine)
+	where := "on loopback only"
+	if c.Expose != "" {
+		where = "on EVERY interface"
+	}
+	t.say("emulator ready in %v (%s), %s; for tests, it keeps no data; stop it with Ctrl-C", took.Round(time.Millisecond), engine, where)
 	select {
 	case <-ctx.Done():
 	case <-srv.Done():
@@ -130,36 +135,15 @@ func (c *emulateCommand) serve(ctx context.Context, t *terminal, srv *emulator.S
 	return nil
 }
 
-// environment makes the export lines. What of an outer session would disturb
-// them is unset.
-func (c *emulateCommand) environment(srv *emulator.Server) (string, error) {
-	key, err := srv.CreateAccessKey(emulator.AdminUser)
-	if err != nil {
-		return "", err
-	}
-	variables := [][2]string{
-		{"AWS_ENDPOINT_URL", srv.URL()},
-		{"AWS_ACCESS_KEY_ID", key.ID},
-		{"AWS_SECRET_ACCESS_KEY", string(key.Secret)},
-		{"AWS_REGION", srv.Region()},
-		{"AWS_DEFAULT_REGION", srv.Region()},
-		{"REDIAM_CA", srv.CAFile()},
-	}
-	if !c.Empty {
-		cache := srv.Cache(strings.ToLower(c.Cache))
-		variables = append(variables, [][2]string{
-			{"REDIAM_SERVICE", orElse(string(c.Service), string(rediam.ElastiCache))},
-			{"REDIAM_ENDPOINT", cache.Addr},
-			{"REDIAM_CACHE", cache.Name},
-			{"REDIAM_SERVERLESS", fmt.Sprint(c.Serverless)},
-			{"REDIAM_USER", c.User},
-		}...)
-	}
+// exports makes the export lines. What of an outer session would disturb them is
+// unset.
+func exports(environ []string) string {
 	lines := "unset AWS_SESSION_TOKEN AWS_PROFILE\n"
-	for _, v := range variables {
-		lines += "export " + v[0] + "=" + quote(v[1]) + "\n"
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		lines += "export " + name + "=" + quote(value) + "\n"
 	}
-	return lines, nil
+	return lines
 }
 
 // writeFile makes a file appear whole, readable for its owner alone.

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -417,7 +418,7 @@ func (s *session) tryAuth(ctx context.Context, a attempt) (admitted bool, err er
 			e.Reason = reasonOneArgument
 		}
 		s.record(e)
-		return false, s.replyError(textWrongPass)
+		return false, s.replyError(cmp.Or(e.answer, textWrongPass))
 	}
 	if err := s.enterEngine(ctx, grant); err != nil {
 		e.refuse(reasonUnavailable, err.Error())

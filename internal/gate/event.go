@@ -46,6 +46,8 @@ type Event struct {
 	// Policy and Statement decided about Connect, if it came to that.
 	Policy    string
 	Statement string
+
+	answer string // what the peer is told in a refusal; empty means WRONGPASS
 }
 
 // Admitted is whether the sign-in succeeded.

@@ -54,6 +54,10 @@ type Gate struct {
 	TokenTTL            time.Duration // zero means 15 minutes
 	ConnectionTTL       time.Duration // zero means ConnectionTTL
 	LenientResourceType bool
+	OneTime             bool // refuse a token that has been used before
+
+	trouble trouble
+	used    used
 
 	mu       sync.Mutex // guards below
 	sessions map[uint64]*session

@@ -34,6 +34,7 @@ type session struct {
 	client net.Conn
 	source netip.Addr
 	opened time.Time
+	quit   chan struct{} // closed when the session is to end
 	gone   chan struct{} // closed when run has returned
 
 	// These belong to run.
@@ -72,7 +73,7 @@ const (
 )
 
 func newSession(g *Gate, id uint64, client net.Conn) *session {
-	s := &session{gate: g, id: id, client: client, opened: g.World.Now(), gone: make(chan struct{}), buf: make([]byte, bufferSize)}
+	s := &session{gate: g, id: id, client: client, opened: g.World.Now(), quit: make(chan struct{}), gone: make(chan struct{}), buf: make([]byte, bufferSize)}
 	s.source = peerAddr(client.RemoteAddr().String())
 	s.answered = sync.NewCond(&s.mu)
 	s.requests.Limits.Unauthenticated = true
@@ -370,6 +371,7 @@ func (s *session) write(b []byte) (sent bool, err error) {
 	if !drained {
 		return false, nil
 	}
+	s.wait()
 	_, err = s.client.Write(b)
 	return true, err
 }
@@ -391,7 +393,10 @@ func (s *session) drain() {
 // close ends the session from any goroutine; run returns soon after.
 func (s *session) close() {
 	s.mu.Lock()
-	s.ended = true
+	if !s.ended {
+		s.ended = true
+		close(s.quit)
+	}
 	engine := s.engine
 	s.answered.Broadcast()
 	s.mu.Unlock()
@@ -461,6 +466,7 @@ func (s *session) passOn(engine net.Conn, b []byte) error {
 	parts, err := s.pairing.feed(b)
 	s.answered.Broadcast()
 	s.mu.Unlock()
+	s.wait()
 	for _, part := range parts {
 		if _, err := s.client.Write(part); err != nil {
 			return err

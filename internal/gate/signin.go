@@ -38,6 +38,10 @@ func (g *Gate) signIn(e *Event, user, password string) (grant, bool) {
 	if found && member.Auth != world.AuthIAM {
 		return grant{member: member}, checkPassword(e, member, password)
 	}
+	if text := g.trouble.signIn(time.Now()); text != "" {
+		e.answer = text
+		return grant{}, e.refuse(reasonFault, text)
+	}
 	key, admitted := g.verifyToken(e, cache, user, password)
 	if !admitted {
 		return grant{}, false
@@ -68,7 +72,7 @@ func (g *Gate) verifyToken(e *Event, cache world.Cache, user, token string) (wor
 		LenientResourceType: g.LenientResourceType,
 		MaxTTL:              g.TokenTTL,
 	}
-	_, err := target.Verify(token, user, func(id string) (sigv4.Key, bool) {
+	claims, err := target.Verify(token, user, func(id string) (sigv4.Key, bool) {
 		k, ok := g.World.Key(id)
 		if ok {
 			key = k
@@ -80,6 +84,9 @@ func (g *Gate) verifyToken(e *Event, cache world.Cache, user, token string) (wor
 	var refusal *sigv4.Refusal
 	if errors.As(err, &refusal) {
 		return key, e.refuse(string(refusal.Reason), refusal.Detail)
+	}
+	if g.OneTime && !g.used.first(token, g.World.Now(), claims.Expires) {
+		return key, e.refuse(reasonReused, "the token has been used before")
 	}
 	return key, true
 }
