@@ -21,7 +21,7 @@ import (
 // users per engine, instead of defaultRuns; each gets requestsPerUser requests.
 const (
 	runsVariable    = "REDIAM_ACL_RUNS"
-	defaultRuns     = 40
+	defaultRuns     = 200
 	requestsPerUser = 25
 )
 

@@ -418,7 +418,11 @@ func (s *session) tryAuth(ctx context.Context, a attempt) (admitted bool, err er
 			e.Reason = reasonOneArgument
 		}
 		s.record(e)
-		return false, s.replyError(cmp.Or(e.answer, textWrongPass))
+		err := s.replyError(cmp.Or(e.answer, textWrongPass))
+		if DropOnFailedReauth && s.user != "" {
+			return false, errors.Join(err, errEnded)
+		}
+		return false, err
 	}
 	if err := s.enterEngine(ctx, grant); err != nil {
 		e.refuse(reasonUnavailable, err.Error())

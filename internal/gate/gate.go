@@ -20,7 +20,8 @@ import (
 const (
 	// ConnectionTTL is how long a connection lives after its last sign-in with
 	// IAM: "automatically disconnected after 12 hours", prolonged by AUTH or
-	// HELLO with a new token (user guides, Authenticating with IAM).
+	// HELLO with a new token (user guides, Authenticating with IAM). What the
+	// client is told at that moment is not documented; here, nothing.
 	ConnectionTTL = 12 * time.Hour
 
 	// SignInTime is how long a connection may take to sign in, TLS included.

@@ -21,6 +21,16 @@ const (
 	reasonUnavailable = "engine-unavailable"
 )
 
+// What AWS does not document about connections, decided here.
+const (
+	// DropOnFailedReauth: a renewal that is refused leaves the connection signed
+	// in as it was, as Redis does.
+	DropOnFailedReauth = false
+	// DropOnCredentialExpiry: the guides say that a token's end does not touch
+	// connections; one user was told that the end of the credentials does.
+	DropOnCredentialExpiry = false
+)
+
 // A grant is a successful sign-in.
 type grant struct {
 	member world.Member
@@ -60,7 +70,11 @@ func (g *Gate) signIn(e *Event, user, password string) (grant, bool) {
 	if !verdict.Allowed {
 		return grant{}, e.refuse(reasonPermission, verdict.Reason)
 	}
-	return grant{member, g.World.Now().Add(orElse(g.ConnectionTTL, ConnectionTTL))}, true
+	cut := g.World.Now().Add(orElse(g.ConnectionTTL, ConnectionTTL))
+	if DropOnCredentialExpiry && !key.Expires.IsZero() && key.Expires.Before(cut) {
+		cut = key.Expires
+	}
+	return grant{member, cut}, true
 }
 
 // verifyToken checks the token and tells the event who signed it.

@@ -28,6 +28,9 @@ const (
 	// HostCaseStrict refuses a cache name printed with capitals even where the
 	// signature is that of the lower-case name (botocore signs so).
 	HostCaseStrict = true
+	// The canonical query is made of decoded and encoded again values. Sorting the
+	// text as received gives the same for every user name that AWS allows.
+
 	// LenientPayloadHash would accept tokens signed with UNSIGNED-PAYLOAD.
 	LenientPayloadHash = false
 	// RequireSlash would refuse name?Action=…, which botocore prints.

@@ -70,7 +70,7 @@ func (w *World) Authorize(k Key, c Cache, u User, source netip.Addr) Verdict {
 			Principal: w.PrincipalARN(k.Principal),
 			Action:    c.Service() + ":Connect",
 			Resource:  resource.arn,
-			Context:   w.connectContext(c, resource.tags, source),
+			Context:   w.connectContext(k.Principal, c, resource.tags, source),
 		})
 		if decision.Effect != policy.Allow {
 			return verdict(decision)
@@ -82,14 +82,21 @@ func (w *World) Authorize(k Key, c Cache, u User, source netip.Addr) Verdict {
 	return verdict(first)
 }
 
-// connectContext has the condition keys that the guides list for Connect.
-func (w *World) connectContext(c Cache, tags map[string]string, source netip.Addr) policy.Context {
+// connectContext has the condition keys that the guides list for Connect. Those of
+// MemoryDB are not listed ("not all"): it gets those of replication groups. The
+// source address is the peer's.
+func (w *World) connectContext(p Principal, c Cache, tags map[string]string, source netip.Addr) policy.Context {
 	context := policy.Context{}
 	for k, v := range tags {
 		context.Set("aws:ResourceTag/"+k, v)
 	}
 	if c.Service() == ElastiCache {
 		context.Set("elasticache:UserAuthenticationMode", string(AuthIAM))
+	}
+	if PrincipalContextKeys {
+		context.Set("aws:PrincipalArn", w.PrincipalARN(p))
+		context.Set("aws:PrincipalAccount", p.Account)
+		context.Set("aws:userid", p.ID)
 	}
 	if c.Kind != ServerlessCache {
 		context.Set("aws:SourceIp", source.String())
