@@ -4,9 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-const directoryPattern = "rediam-emulator-*"
+// A directory has its first name until it is locked: nobody sweeps that away.
+const (
+	unlockedPrefix = "rediam-starting-"
+	lockedPrefix   = "rediam-emulator-"
+)
 
 // directory is where an emulator keeps what has to be a file. Only its user can
 // enter it. A lock on it tells the next emulator whether its owner still lives,
@@ -18,21 +23,24 @@ type directory struct {
 
 func newDirectory() (*directory, error) {
 	sweep()
-	path, err := os.MkdirTemp("", directoryPattern) // with mode 0700
+	path, err := os.MkdirTemp("", unlockedPrefix) // with mode 0700
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary directory: %w", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil && !tryLock(lock) {
+		err = fmt.Errorf("%s: somebody else has locked it", path)
+	}
+	named := filepath.Join(filepath.Dir(path), lockedPrefix+strings.TrimPrefix(filepath.Base(path), unlockedPrefix))
+	if err == nil {
+		err = os.Rename(path, named)
+	}
 	if err != nil {
+		lock.Close() // also of none
 		os.RemoveAll(path)
 		return nil, err
 	}
-	if !tryLock(lock) {
-		lock.Close()
-		os.RemoveAll(path)
-		return nil, fmt.Errorf("%s: somebody else has locked it", path)
-	}
-	return &directory{path, lock}, nil
+	return &directory{named, lock}, nil
 }
 
 // sweep removes the directories of emulators that were killed.
@@ -40,7 +48,7 @@ func sweep() {
 	if !sweeps {
 		return
 	}
-	found, err := filepath.Glob(filepath.Join(os.TempDir(), directoryPattern))
+	found, err := filepath.Glob(filepath.Join(os.TempDir(), lockedPrefix+"*"))
 	if err != nil {
 		return
 	}

@@ -1,0 +1,160 @@
+// Package clients_test has programs in other languages sign in to the emulator
+// and work with it: signers that know nothing of rediam, and client libraries.
+// The programs are in testdata; .ci/install installs what they need.
+package clients_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
+)
+
+// patience ends a program that hangs. No test measures time with it.
+const patience = 30 * time.Second
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// missing skips a test that needs what is not installed, unless REDIAM_REQUIRE
+// names it: then the test fails.
+func missing(t testing.TB, name string, err error) {
+	t.Helper()
+	if installed.Required(name) {
+		t.Fatalf("%s is required and missing: %v", name, err)
+	}
+	t.Skipf("%s is missing: %v", name, err)
+}
+
+// A command is a program and its first arguments.
+type command []string
+
+// firstOf is the first of some programs that can run a line, for the test that
+// REDIAM_REQUIRE knows as name.
+func firstOf(t testing.TB, name string, line []string, programs ...string) string {
+	t.Helper()
+	var problems []error
+	for _, program := range programs {
+		output, err := exec.CommandContext(t.Context(), program, line...).CombinedOutput()
+		if err == nil {
+			return program
+		}
+		problems = append(problems, fmt.Errorf("%s: %w %s", program, err, bytes.TrimSpace(output)))
+	}
+	missing(t, name, errors.Join(problems...))
+	return ""
+}
+
+// python runs a program of testdata that needs a module. Debian's modules are not
+// those of a python3 that comes first in PATH.
+func python(t testing.TB, name, module, program string) command {
+	t.Helper()
+	return command{firstOf(t, name, []string{"-c", "import " + module}, "python3", "/usr/bin/python3"), filepath.Join("testdata", "python", program)}
+}
+
+func ruby(t testing.TB, name, library, program string) command {
+	t.Helper()
+	return command{firstOf(t, name, []string{"-r", library, "-e", ""}, "ruby"), filepath.Join("testdata", "ruby", program)}
+}
+
+func php(t testing.TB, name, program string) command {
+	t.Helper()
+	const loaded = `foreach (['redis', 'pcntl', 'posix'] as $e) if (!extension_loaded($e)) exit(1);`
+	return command{firstOf(t, name, []string{"-r", loaded}, "php"), filepath.Join("testdata", "php", program)}
+}
+
+func node(t testing.TB, name, module, program string) command {
+	t.Helper()
+	path, err := exec.LookPath("node")
+	if err == nil {
+		_, err = os.Stat(filepath.Join(nodeModules(), module))
+	}
+	if err != nil {
+		missing(t, name, err)
+	}
+	return command{path, filepath.Join("testdata", "node", program)}
+}
+
+// nodeModules is where .ci/install has put the JavaScript packages.
+func nodeModules() string {
+	if elsewhere := os.Getenv("REDIAM_NODE_MODULES"); elsewhere != "" {
+		return elsewhere
+	}
+	return filepath.Join("testdata", "node", "node_modules")
+}
+
+// run gives what a command prints, and whether it succeeds. Nothing of this
+// machine's AWS or Redis configuration reaches it; what it says on its standard
+// error goes to the log of the test.
+func (c command) run(t testing.TB, environment []string, arguments ...string) (output string, ok bool) {
+	t.Helper()
+	return c.feed(t, "", environment, arguments...)
+}
+
+// feed is run with something on the standard input.
+func (c command) feed(t testing.TB, input string, environment []string, arguments ...string) (output string, ok bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := c.prepare(ctx, t, environment, arguments)
+	cmd.Stdin = strings.NewReader(input)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	b, err := cmd.Output()
+	if said.Len() > 0 {
+		t.Logf("on its standard error %s says\n%.2000s", filepath.Base(c[0]), said.Bytes())
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("%s does not end; it has printed\n%s", filepath.Base(c[0]), b)
+	}
+	return string(b), err == nil
+}
+
+// prepare is a command that ends with ctx.
+func (c command) prepare(ctx context.Context, t testing.TB, environment, arguments []string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, c[0], append(c[1:len(c):len(c)], arguments...)...)
+	cmd.WaitDelay = time.Second
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "AWS_") && !strings.HasPrefix(variable, "REDIS") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	none := filepath.Join(t.TempDir(), "none")
+	cmd.Env = append(cmd.Env, "AWS_CONFIG_FILE="+none, "AWS_SHARED_CREDENTIALS_FILE="+none, "AWS_EC2_METADATA_DISABLED=true", "NODE_PATH="+nodeModules())
+	cmd.Env = append(cmd.Env, environment...)
+	return cmd
+}
+
+// keys are credentials as environment variables.
+func keys(c aws.Credentials) []string {
+	variables := []string{"AWS_ACCESS_KEY_ID=" + c.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + c.SecretAccessKey}
+	if c.SessionToken != "" {
+		variables = append(variables, "AWS_SESSION_TOKEN="+c.SessionToken)
+	}
+	return variables
+}
+
+// place is the address of the cache and the authority to trust, as environment
+// variables.
+func place(t testing.TB, srv *emulator.Server) []string {
+	t.Helper()
+	host, port, err := net.SplitHostPort(srv.Cache(emulator.DefaultCache).Addr)
+	must(t, err)
+	return []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_CA=" + srv.CAFile()}
+}
