@@ -137,7 +137,18 @@ func BasicAuth(src TokenSource) func(ctx context.Context) (username, password st
 // again; at a program's start [Probe] reports it with the places searched.
 type CredentialsError struct{ Err error }
 
-func (e *CredentialsError) Error() string { return "rediam: get AWS credentials: " + e.Err.Error() }
+// Error says what the provider says, less the output of a credential_process that
+// could not be read, which the SDK repeats and which may hold the secret.
+func (e *CredentialsError) Error() string {
+	text, _, cut := strings.Cut(e.Err.Error(), processOutput)
+	if cut {
+		text += "the credential_process printed no JSON that can be read (not shown: it may hold a secret)"
+	}
+	return "rediam: get AWS credentials: " + text
+}
+
+// processOutput is what the SDK puts before the output of a credential_process.
+const processOutput = "parse failed of process output:"
 
 func (e *CredentialsError) Unwrap() error { return e.Err }
 

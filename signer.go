@@ -64,7 +64,15 @@ type Signer struct {
 	checked atomic.Pointer[v4.Signer]
 }
 
-var _ TokenSource = (*Signer)(nil)
+var (
+	_ TokenSource   = (*Signer)(nil)
+	_ fmt.Formatter = (*Signer)(nil)
+)
+
+// Format prints the signer without its credentials, whatever the verb.
+func (s *Signer) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "rediam.Signer{Service:%s Cache:%q User:%q Region:%q Serverless:%v}", s.Service.orDefault(), s.Cache, s.User, s.Region, s.Serverless)
+}
 
 // Token makes a token that is valid from now on. It blocks only while the
 // credentials provider does. It fails with every wrong field named, or with a

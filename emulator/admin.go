@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -125,6 +126,9 @@ func (s *Server) postAdvance(r advanceRequest) (map[string]time.Time, error) {
 // Fault makes trouble on a cache, or on every one that runs if name is empty, in
 // place of what was made before; the zero Fault ends it.
 func (s *Server) Fault(name string, f Fault) error {
+	if f.SignInsPerSecond < 0 || f.Latency < 0 {
+		return errors.New("a fault has neither a negative limit nor a negative latency")
+	}
 	_, err := s.each(name, func(c *cache) int {
 		c.gate.SetFault(f)
 		return 0

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/rediam/rediam/internal/engine"
 	"github.com/rediam/rediam/internal/gate"
@@ -22,9 +23,11 @@ type cache struct {
 	served   chan struct{}
 }
 
-// reconcile makes what runs fit the world: it runs after every change.
-func (s *Server) reconcile() {
+// reconcile makes what runs fit the world: it runs after every change. What fails
+// is tried again after the next.
+func (s *Server) reconcile() error {
 	wanted := map[string]bool{}
+	var problems []error
 	for _, c := range s.world.Caches() {
 		wanted[c.Name] = true
 		running, err := s.run(c)
@@ -33,7 +36,7 @@ func (s *Server) reconcile() {
 			running.gate.Reconcile()
 		}
 		if err != nil {
-			s.fail(fmt.Errorf("cache %s: %w", c.Name, err))
+			problems = append(problems, fmt.Errorf("cache %s: %w", c.Name, err))
 		}
 	}
 	s.mu.Lock()
@@ -48,6 +51,7 @@ func (s *Server) reconcile() {
 	for _, c := range gone {
 		c.stop()
 	}
+	return errors.Join(problems...)
 }
 
 func (s *Server) syncUsers(c *cache, name string) error {
@@ -132,18 +136,11 @@ func (c *cache) stop() {
 	c.engine.Close()
 }
 
-// listen opens a loopback address, or its port on every interface if the emulator
-// is exposed.
+// listen opens an address, which check has found to be loopback, or its port on
+// every interface if the emulator is exposed.
 func (s *Server) listen(address string) (net.Listener, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: it must be host:port", address)
-	}
-	if !isLoopback(host) {
-		return nil, fmt.Errorf("listen on %s: the emulator listens on loopback addresses only, such as 127.0.0.1", address)
-	}
 	if s.config.Expose != "" {
-		address = ":" + port
+		address = address[strings.LastIndexByte(address, ':'):]
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // A directory has its first name until it is locked: nobody sweeps that away.
@@ -48,11 +49,12 @@ func sweep() {
 	if !sweeps {
 		return
 	}
-	found, err := filepath.Glob(filepath.Join(os.TempDir(), lockedPrefix+"*"))
-	if err != nil {
-		return
+	for _, path := range glob(unlockedPrefix) {
+		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > time.Minute {
+			os.RemoveAll(path)
+		}
 	}
-	for _, path := range found {
+	for _, path := range glob(lockedPrefix) {
 		lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR, 0)
 		if err != nil { // another user's, or one that is being made
 			continue
@@ -62,6 +64,14 @@ func sweep() {
 		}
 		lock.Close()
 	}
+}
+
+func glob(prefix string) []string {
+	found, err := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	if err != nil { // TMPDIR is a broken pattern
+		return nil
+	}
+	return found
 }
 
 func (d *directory) file(name string) string { return filepath.Join(d.path, name) }

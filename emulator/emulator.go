@@ -20,12 +20,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/rediam/rediam/internal/awsapi"
 	"github.com/rediam/rediam/internal/gate"
+	"github.com/rediam/rediam/internal/sigv4"
 	"github.com/rediam/rediam/internal/world"
 )
 
@@ -117,6 +120,17 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// Format prints the configuration without the password that the URL of an engine
+// may hold.
+func (c Config) Format(f fmt.State, _ rune) {
+	type plain Config
+	shown := plain(c)
+	if u, err := url.Parse(c.Engine); err != nil || u.User != nil {
+		shown.Engine = "[redacted]"
+	}
+	fmt.Fprintf(f, "%+v", shown)
+}
+
 // A Server is a running emulator. Its methods are safe for many goroutines.
 type Server struct {
 	config   Config
@@ -185,8 +199,8 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 }
 
 func (s *Server) open() (err error) {
-	if net.ParseIP(s.config.Expose) != nil || strings.ContainsAny(s.config.Expose, ":/") {
-		return errors.New("Expose must be a host name, without a port")
+	if err := s.config.check(); err != nil {
+		return err
 	}
 	if s.ca, err = newAuthority(s.config.Expose); err != nil {
 		return err
@@ -205,6 +219,30 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	return s.failure()
+}
+
+var (
+	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
+	regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+)
+
+// check names everything that cannot work; the error is made of *Errors.
+func (c Config) check() error {
+	wrong := func(is bool, what string) error {
+		if !is {
+			return nil
+		}
+		return &Error{Code: "InvalidParameterValue", Message: what}
+	}
+	host, _, err := net.SplitHostPort(orElse(c.Listen, "127.0.0.1:0"))
+	return errors.Join(
+		wrong(err != nil || !isLoopback(host), "listen: it must be a loopback address with a port, such as 127.0.0.1:0"),
+		wrong(net.ParseIP(c.Expose) != nil || strings.ContainsAny(c.Expose, ":/"), "expose: it must be a host name, without a port"),
+		wrong(c.Account != "" && !accountID.MatchString(c.Account), "account: it must be 12 digits"),
+		wrong(c.Region != "" && !regionName.MatchString(c.Region), "region: it must have the form eu-west-1"),
+		wrong(c.CachePort < 0 || c.CachePort > 65535, "cache-port: it must be from 0 to 65535"),
+		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0, "token-ttl and connection-ttl: they cannot be negative"),
+		wrong(c.TokenTTL > sigv4.MaxExpires*time.Second, "token-ttl: AWS's tokens live 15 minutes at most"))
 }
 
 // populate makes the default set-up, of which an empty one has the administrator.
@@ -276,7 +314,6 @@ func (s *Server) fail(err error) {
 		s.err = err
 	}
 	s.mu.Unlock()
-	s.log.Error("emulator", "error", err)
 	s.ended.Do(func() { close(s.done) })
 }
 

@@ -149,7 +149,7 @@ func TestPasswordsOfTheEngineCannotBeRead(t *testing.T) {
 }
 
 func TestClientsMayKillAllConnections(t *testing.T) {
-	onEveryServer(t, func(t *testing.T, engine string) {
+	onEveryEngine(t, func(t *testing.T, engine string) {
 		srv := emulator.Start(t, emulator.Config{Engine: engine})
 		w, other := signedIn(t, srv), signedIn(t, srv)
 		if got := w.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"); !strings.HasPrefix(got, ":") {

@@ -3,7 +3,6 @@ package emulator
 import (
 	"context"
 	"crypto/tls"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,17 +17,19 @@ type Endpoint struct {
 	TLS  *tls.Config // trusts the emulator's authority and verifies; a fresh copy
 }
 
-// Cache tells how to reach a cache. The zero Endpoint means that it does not run.
+// Cache tells how to reach a cache. One that does not run has an address that
+// cannot be dialled.
 func (s *Server) Cache(name string) Endpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, ok := s.caches[name]
-	if !ok {
-		return Endpoint{}
+	name = strings.ToLower(name)
+	address := name + ".invalid:6379"
+	if c, ok := s.caches[name]; ok {
+		address = s.address(c.listener)
 	}
 	return Endpoint{
 		Name: name,
-		Addr: s.address(c.listener),
+		Addr: address,
 		TLS:  &tls.Config{RootCAs: s.ca.pool(), ServerName: orElse(s.config.Expose, "localhost"), MinVersion: tls.VersionTLS12},
 	}
 }
@@ -37,7 +38,7 @@ func (s *Server) Cache(name string) Endpoint {
 func (s *Server) EngineOf(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c, ok := s.caches[name]; ok {
+	if c, ok := s.caches[strings.ToLower(name)]; ok {
 		return c.engine.String()
 	}
 	return ""
@@ -94,13 +95,13 @@ func (s *Server) Advance(d time.Duration) { s.world.Advance(d) }
 func (s *Server) Events() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.events)
+	return append([]Event{}, s.events...)
 }
 
 // Sessions are the live connections of a cache, oldest first.
 func (s *Server) Sessions(cache string) []Session {
 	s.mu.Lock()
-	c, ok := s.caches[cache]
+	c, ok := s.caches[strings.ToLower(cache)]
 	s.mu.Unlock()
 	if !ok {
 		return nil
@@ -109,7 +110,8 @@ func (s *Server) Sessions(cache string) []Session {
 }
 
 // Credentials are those of a session of the role, issued afresh whenever they are
-// asked for, valid for an hour of the emulator's clock.
+// asked for, valid for an hour of the emulator's clock. Do not wrap it in an
+// aws.CredentialsCache where Advance is used: that goes by this machine's clock.
 func (s *Server) Credentials(role string) aws.CredentialsProvider {
 	return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		k, err := s.world.IssueSession(role, "emulator")
@@ -132,14 +134,13 @@ func credentials(k Key) aws.Credentials {
 
 // The methods below change what exists. They fail with an *Error where AWS's
 // rules forbid the change, and return when it has taken effect: listeners answer,
-// and the connections that the change ends are closed.
+// and the connections that the change ends are closed. Another error means that
+// the change is made, but an engine has not followed it; the next change tries
+// again.
 
 // PutCache makes or changes a cache.
 func (s *Server) PutCache(c Cache) error {
-	if err := s.world.PutCache(c); err != nil {
-		return err
-	}
-	return s.failure()
+	return s.world.PutCache(c)
 }
 
 // DeleteCache ends a cache.

@@ -54,6 +54,9 @@ func (c *emulateCommand) Run(ctx context.Context, t *terminal) error {
 	config.Log = signInLog(t.stderr)
 	started := time.Now()
 	srv, err := emulator.Open(ctx, config)
+	if errors.As(err, new(*emulator.Error)) { // names and values that AWS does not take
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (c *emulateCommand) serve(ctx context.Context, t *terminal, srv *emulator.S
 // exports makes the export lines. What of an outer session would disturb them is
 // unset.
 func exports(environ []string) string {
-	lines := "unset AWS_SESSION_TOKEN AWS_PROFILE\n"
+	lines := "unset AWS_SESSION_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_STS REDIAM_SERVICE REDIAM_ENDPOINT REDIAM_CACHE REDIAM_SERVERLESS REDIAM_USER REDIAM_REGION REDIAM_ROLE_ARN REDIAM_EXTERNAL_ID\n"
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
 		lines += "export " + name + "=" + quote(value) + "\n"
@@ -146,8 +149,12 @@ func exports(environ []string) string {
 	return lines
 }
 
-// writeFile makes a file appear whole, readable for its owner alone.
+// writeFile makes a file appear whole, readable for its owner alone. It replaces a
+// regular file, and nothing else.
 func writeFile(name, text string) (err error) {
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is there and not a regular file", name)
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,7 +18,7 @@ import (
 )
 
 // What every command keeps to: data goes to stdout and nothing else does; all
-// else goes to stderr as "rediam: …"; an error is followed by "rediam: hint: …"
+// else goes to stderr, as "rediam: …" or as lines of a log; an error is followed by "rediam: hint: …"
 // where there is something to do. Exit 0 means done, 1 failed, 2 wrong usage.
 type terminal struct {
 	stdin          io.Reader
@@ -85,7 +86,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exited
 	}
 	if err != nil {
-		return t.report(usageError{hinted{err, helpHint(args)}})
+		return t.report(usageError{hinted{err, helpHint(args, parser.Model.Children)}})
 	}
 	level := slog.LevelWarn
 	if c.Verbose {
@@ -95,8 +96,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return t.report(command.Run())
 }
 
-func helpHint(args []string) string {
-	if strings.HasPrefix(args[0], "-") {
+func helpHint(args []string, commands []*kong.Node) string {
+	if !slices.ContainsFunc(commands, func(c *kong.Node) bool { return c.Name == args[0] }) {
 		return "rediam --help lists the commands"
 	}
 	return "rediam " + args[0] + " --help shows the flags and an example"

@@ -39,7 +39,7 @@ func (t *target) config() (rediam.Config, error) {
 		return c, err
 	}
 	if t.Endpoint != "" {
-		if err := c.SetURL("rediss://" + t.Endpoint); err != nil {
+		if err := c.SetURL("rediss://" + t.Endpoint); err != nil || strings.ContainsAny(t.Endpoint, "@/") {
 			return c, errors.New("--endpoint must be HOST or HOST:PORT")
 		}
 	}

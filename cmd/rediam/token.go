@@ -37,6 +37,9 @@ func (c *tokenCommand) Run(ctx context.Context, t *terminal) error {
 	if c.Format == "uri" && config.Host == "" {
 		return usageError{errors.New("--format uri needs --endpoint")}
 	}
+	if c.TTL < 0 || c.TTL > rediam.MaxTTL || c.TTL%time.Second != 0 {
+		return usageError{errors.New("--ttl must be whole seconds from 1s to 15m")}
+	}
 	signer, err := c.signer(ctx, config)
 	if err != nil {
 		return err

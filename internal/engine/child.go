@@ -46,6 +46,7 @@ func startChild(ctx context.Context, path, dir string) (Engine, error) {
 		output:  new(tail),
 		done:    make(chan struct{}),
 	}
+	c.output.secret = c.password
 	c.process.Dir = dir
 	c.process.WaitDelay = time.Second // a process of its own may hold its output open
 	c.process.Stdin = strings.NewReader(configuration(socket, c.password))
@@ -136,8 +137,9 @@ func (c *child) Close() {
 
 // tail keeps the end of what is written to it. It is safe for many goroutines.
 type tail struct {
-	mu   sync.Mutex // guards kept
-	kept []byte
+	secret string     // not to be shown: a program that is no engine may print what it reads
+	mu     sync.Mutex // guards kept
+	kept   []byte
 }
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -158,5 +160,6 @@ func (t *tail) lastLine() string {
 	if len(kept) == 0 {
 		return ""
 	}
-	return ": " + string(kept[bytes.LastIndexByte(kept, '\n')+1:])
+	line := string(kept[bytes.LastIndexByte(kept, '\n')+1:])
+	return ": " + strings.ReplaceAll(line, t.secret, "[redacted]")
 }

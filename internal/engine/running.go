@@ -31,7 +31,7 @@ var _ Engine = (*running)(nil)
 // the URL, which may hold a password.
 func joinRunning(ctx context.Context, raw string) (Engine, error) {
 	u, err := url.Parse(raw)
-	if err != nil || u.Hostname() == "" {
+	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
 		return nil, errors.New("the engine's URL must be redis://[user:password@]host[:port] or rediss://…")
 	}
 	port := u.Port()

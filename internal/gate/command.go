@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,10 @@ const (
 	textNoAuth    = "NOAUTH Authentication required."
 	textHello     = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
 	textNoProto   = "NOPROTO unsupported protocol version"
-	textExecAbort = "EXECABORT Transaction discarded because of previous errors."
+	// REPLCONF, which is for replicas, and SCRIPT DEBUG, after which a connection
+	// speaks another protocol, would never be answered as the gate expects.
+	textScriptDebug = "NOPERM SCRIPT DEBUG is not allowed here"
+	textExecAbort   = "EXECABORT Transaction discarded because of previous errors."
 	// textInMulti: the guides say that sign-in is not supported inside MULTI, not
 	// what the answer is. The text is ours. So is the refusal of SUBSCRIBE, HELLO
 	// and CLIENT REPLY there: engines answer EXEC with fewer or more elements than
@@ -49,7 +53,7 @@ func lower(name []byte) string {
 		folded[i] = c
 	}
 	switch verb := string(folded[:len(name)]); verb {
-	case "auth", "hello", "reset", "quit", "multi", "exec", "discard", "client", "monitor",
+	case "auth", "hello", "reset", "quit", "replconf", "script", "multi", "exec", "discard", "client", "monitor",
 		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
 		return verb
 	}
@@ -119,8 +123,17 @@ func (s *session) command(ctx context.Context, verb string, args [][]byte, frame
 		if denied := s.denied(args); denied != "" {
 			return s.refuse(denied)
 		}
+		if answered, err := s.local(args); answered {
+			return err
+		}
 	}
 	switch verb {
+	case "replconf":
+		return s.refuse(unknownCommand(args))
+	case "script":
+		if len(args) > 1 && bytes.EqualFold(args[1], []byte("debug")) {
+			return s.refuse(textScriptDebug)
+		}
 	case "multi":
 		return s.send(frame, expected{kind: startsMulti, count: s.settled(true)})
 	case "exec":
@@ -184,10 +197,9 @@ func (s *session) monitor(frame []byte) error {
 	return s.send(frame, expected{count: s.audible(), then: func(ok bool) { s.pairing.opaque = s.pairing.opaque || ok }})
 }
 
-// clientReply follows CLIENT REPLY; other CLIENT commands go on as they are. The
-// embedded engine does not have it.
+// clientReply follows CLIENT REPLY; other CLIENT commands go on as they are.
 func (s *session) clientReply(args [][]byte, frame []byte) error {
-	if len(args) != 3 || !bytes.EqualFold(args[1], []byte("reply")) || s.enforces || !s.rules().Allow(args).OK {
+	if len(args) != 3 || !bytes.EqualFold(args[1], []byte("reply")) || !s.rules().Allow(args).OK {
 		return s.send(frame, expected{count: s.audible()})
 	}
 	mode, known := map[string]silence{"ON": repliesOn, "OFF": repliesOff, "SKIP": skipNext}[strings.ToUpper(string(args[2]))]
@@ -224,14 +236,33 @@ func (s *session) denied(args [][]byte) string {
 		return "NOPERM the embedded engine runs scripts only for users with ~* and +@all, since it cannot see what they call"
 	case verdict.OK:
 		return ""
+	case verdict.Denied == acl.Unknown && len(args) > 1 && known(args[:1]):
+		return fmt.Sprintf("ERR unknown subcommand '%.128s'. Try %s HELP.", args[1], strings.ToUpper(name))
 	case verdict.Denied == acl.Unknown:
-		return fmt.Sprintf("ERR unknown command '%s', with args beginning with: ", name)
+		return unknownCommand(args)
 	case verdict.Denied == acl.Command:
 		return fmt.Sprintf("NOPERM User %s has no permissions to run the '%s' command", s.user, verdict.Object)
 	case verdict.Denied == acl.Channel:
 		return "NOPERM No permissions to access a channel"
 	}
 	return "NOPERM No permissions to access a key"
+}
+
+func known(args [][]byte) bool {
+	_, ok := command.Lookup(args)
+	return ok
+}
+
+// unknownCommand is Redis's error, with as much of the arguments as Redis shows.
+func unknownCommand(args [][]byte) string {
+	shown := ""
+	for _, a := range args[1:] {
+		if len(shown) >= 128 {
+			break
+		}
+		shown += fmt.Sprintf("'%s' ", a[:min(len(a), 128-len(shown))])
+	}
+	return fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", args[0][:min(len(args[0]), 128)], shown)
 }
 
 func scripting(args [][]byte) bool {
@@ -278,11 +309,13 @@ func (s *session) reset(ctx context.Context) error {
 	}
 	s.leaveEngine()
 	s.mu.Lock()
-	s.grant = grant{}
+	s.grant, s.about.name = grant{}, ""
 	s.mu.Unlock()
+	if s.user != "" { // else the time to sign in is running already
+		s.client.SetDeadline(time.Now().Add(SignInTime))
+	}
 	s.user, s.silence, s.doomed = "", repliesOn, false
-	s.requests.Limits = resp.Limits{Unauthenticated: true}
-	s.client.SetDeadline(time.Now().Add(SignInTime))
+	s.requests.Limits = strangers
 	if !s.enterOpen(ctx) {
 		return errEnded
 	}
@@ -337,10 +370,8 @@ func (s *session) hello(ctx context.Context, args [][]byte, frame []byte) error 
 
 // sendHello sends a HELLO without AUTH.
 func (s *session) sendHello(frame []byte, h helloCommand) error {
-	if s.enforces && h.name != "" { // the embedded engine passes over SETNAME
-		if err := s.send(resp.AppendCommand(nil, "CLIENT", "SETNAME", h.name), expected{kind: swallowed, count: 1}); err != nil {
-			return err
-		}
+	if s.enforces {
+		return s.localHello(h)
 	}
 	e := expected{count: 1, then: s.pairing.noteProtocol}
 	switch {
@@ -372,6 +403,9 @@ func parseHello(args [][]byte) (h helloCommand, problem string) {
 		return h, ""
 	}
 	version := string(args[1])
+	if _, err := strconv.ParseInt(version, 10, 64); err != nil {
+		return h, "ERR Protocol version is not an integer or out of range"
+	}
 	if version != "2" && version != "3" {
 		return h, textNoProto
 	}
@@ -403,9 +437,9 @@ func (s *session) tryAuth(ctx context.Context, a attempt) (admitted bool, err er
 		return false, errEnded
 	}
 	if s.subscriber() {
-		return false, s.replyError("ERR Can't execute '" + a.command + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+		return false, s.replyError(fmt.Sprintf(textSubscriber, a.command))
 	}
-	e := s.event(a.user)
+	e := s.event(a)
 	if s.transaction() {
 		e.refuse(reasonTransaction, "AUTH and HELLO AUTH are not supported inside MULTI")
 		s.record(e)
@@ -511,14 +545,18 @@ func (s *session) enterOpen(ctx context.Context) bool {
 	return s.stays()
 }
 
-// userName is what a user name may look like at most. Other text in its place may
-// be a secret.
+// userName is what a user name may look like at most.
 var userName = regexp.MustCompile(`^[a-zA-Z0-9._@-]{1,64}$`)
 
-func (s *session) event(user string) Event {
+// event begins the record of an attempt. What stands in the user name's place is
+// shown if it is the name of a user, or if a token follows it: else it may be a
+// password, given in the wrong order.
+func (s *session) event(a attempt) Event {
 	w := s.gate.World
 	cache, _ := w.Cache(s.gate.Cache)
-	if !userName.MatchString(user) {
+	user := a.user
+	_, known := w.Member(s.gate.Cache, user)
+	if !known && !(userName.MatchString(user) && strings.Contains(a.password, "X-Amz-")) {
 		user = "(not a user name)"
 	}
 	return Event{Time: w.Now(), Service: cache.Service(), Region: w.Region, Cache: s.gate.Cache, User: user,

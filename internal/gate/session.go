@@ -22,6 +22,10 @@ const (
 	embeddedRequest = 64 << 20
 )
 
+// strangers may send what Redis takes before sign-in, and a whole request of no
+// more than fits into buf: any sign-in does.
+var strangers = resp.Limits{Unauthenticated: true, Inline: 16 << 10}
+
 var errEnded = errors.New("the connection has ended")
 
 // A session is one client connection and, once it is signed in, its connection
@@ -60,6 +64,8 @@ type session struct {
 	renewals int
 	draining *time.Timer // set once the client has sent EOF
 	ended    bool
+	killed   bool // by CLIENT KILL; it ends soon
+	about    about
 }
 
 // silence is what CLIENT REPLY has set.
@@ -73,10 +79,10 @@ const (
 )
 
 func newSession(g *Gate, id uint64, client net.Conn) *session {
-	s := &session{gate: g, id: id, client: client, opened: g.World.Now(), quit: make(chan struct{}), gone: make(chan struct{}), buf: make([]byte, bufferSize)}
+	s := &session{gate: g, id: id, client: client, opened: g.World.Now(), quit: make(chan struct{}), gone: make(chan struct{})}
 	s.source = peerAddr(client.RemoteAddr().String())
 	s.answered = sync.NewCond(&s.mu)
-	s.requests.Limits.Unauthenticated = true
+	s.requests.Limits = strangers
 	return s
 }
 
@@ -130,6 +136,7 @@ func (s *session) run(ctx context.Context) {
 			return
 		}
 	}
+	s.buf = make([]byte, bufferSize)
 	if !s.enterOpen(ctx) {
 		return
 	}
@@ -208,6 +215,8 @@ func (s *session) resize() error {
 	case s.end < bufferSize && len(s.buf) > bufferSize:
 		s.buf = append(make([]byte, 0, bufferSize), s.buf[:bufferSize]...)
 	case s.end < len(s.buf):
+	case s.user == "":
+		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: unauthenticated bulk length"})
 	case s.end >= embeddedRequest:
 		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: the embedded engine takes requests of up to 64 MiB"})
 	default:

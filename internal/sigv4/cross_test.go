@@ -190,15 +190,53 @@ func TestRefusesABodyThatWasNotSigned(t *testing.T) {
 	}
 }
 
+// FuzzParseToken: the verifier and a second one, written from the rules alone,
+// accept the same tokens. The corpus has every hostile token there is a name for.
 func FuzzParseToken(f *testing.F) {
-	f.Add(demoToken(demoSignature), "iam-user-01")
-	f.Add("http://demo/?", "")
-	f.Add("demo?Action=connect&&=%", "u")
-	f.Fuzz(func(t *testing.T, token, user string) {
-		claims, err := demo().Verify(token, user, keys, at(c))
-		if err == nil && (claims.Cache != "demo-cache-01" || claims.User != user || claims.AccessKey != "AKIDEXAMPLE") {
+	f.Add(demoToken(demoSignature), "iam-user-01", false)
+	f.Add("http://demo/?", "", false)
+	f.Add("demo?Action=connect&&=%", "u", true)
+	for _, b := range breakages() {
+		token, serverless := laboratory().token(f, b)
+		f.Add(token, laboratory().user, serverless)
+	}
+	f.Fuzz(func(t *testing.T, token, user string, serverless bool) {
+		s := laboratory()
+		claims, err := s.target(serverless).Verify(token, user, laboratoryKeys, s.now)
+		if (err == nil) != admissible(s.target(serverless), token, user, laboratoryKeys, s.now) {
+			t.Errorf("Verify() = %v for %q, the second verifier differs", err, token)
+		}
+		if err == nil && (claims.Cache != s.target(serverless).Cache || claims.User != user || claims.Region != s.region || claims.Service != s.service) {
 			t.Errorf("accepted %q with claims %+v", token, claims)
 		}
-		sigv4.Inspect(token, at(c))
+		sigv4.Inspect(token, s.now)
+	})
+}
+
+// FuzzForgery: a token of which one parameter, the host, the payload or the
+// signing key is anything at all, signed with a good secret, is accepted by both
+// verifiers or by neither.
+func FuzzForgery(f *testing.F) {
+	f.Add(uint8(0), "connect", "demo-cache-01", "us-east-1", emptyHash, uint8(0), "")
+	f.Add(uint8(5), "20260102T030405Z", "demo-cache-01", "us-east-1", emptyHash, uint8(1), "")
+	f.Add(uint8(6), "899", "demo-cache-01", "us-east-1", emptyHash, uint8(2), "")
+	f.Add(uint8(4), "AKIDEXAMPLE/20260102/us-east-1/elasticache/aws4_request", "demo-cache-01", "us-east-1", emptyHash, uint8(0), "&")
+	f.Add(uint8(8), exampleSession, "Demo-Cache-01", "eu-west-1", "UNSIGNED-PAYLOAD", uint8(1), "&user=root")
+	f.Add(uint8(6), "+900", "demo-cache-01/", "us-east-1", emptyHash, uint8(0), "?")
+	f.Add(uint8(6), "0900", "demo-cache-01:6379", "us-east-1", emptyHash, uint8(0), "#")
+	f.Add(uint8(2), "ServerlessCache", "demo-serverless", "us-east-1", emptyHash, uint8(0), "")
+	f.Fuzz(func(t *testing.T, parameter uint8, value, host, region, payload string, key uint8, tail string) {
+		s := laboratory()
+		r := s.recipe(host == s.forServerless)
+		r.signWith([]accessKey{s.long, s.temporary, s.ended, s.inactive}[key%4])
+		r.values[tokenParameters[int(parameter)%len(tokenParameters)]] = value
+		r.host, r.region, r.payload = host, region, payload
+		token := r.token() + tail
+		for _, serverless := range []bool{false, true} {
+			_, err := s.target(serverless).Verify(token, r.values["User"], laboratoryKeys, s.now)
+			if (err == nil) != admissible(s.target(serverless), token, r.values["User"], laboratoryKeys, s.now) {
+				t.Errorf("Verify() = %v for %q, the second verifier differs", err, token)
+			}
+		}
 	})
 }

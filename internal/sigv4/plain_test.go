@@ -31,8 +31,10 @@ type recipe struct {
 	values                                 map[string]string // of the known parameters, decoded
 	more                                   [][2]string       // parameters besides
 	escape                                 func(string) string
-	unsorted                               bool
-	printedHost                            string // empty for host
+	backwards                              bool // the canonical query is in the reverse order instead of sorted
+	// What the token says instead of what was signed.
+	printedHost string
+	printed     map[string]string
 }
 
 // token signs the recipe and prints it.
@@ -40,17 +42,28 @@ func (r *recipe) token() string {
 	if _, given := r.values["X-Amz-Credential"]; !given {
 		r.values["X-Amz-Credential"] = strings.Join([]string{r.id, r.scopeDate, r.region, r.service, r.terminator}, "/")
 	}
-	var all [][2]string
+	covered := r.parameters(nil)
+	if r.backwards {
+		slices.Reverse(covered)
+	}
+	canonical := strings.Join([]string{r.method, r.path, joined(covered, r.escape, !r.backwards), "host:" + r.host, r.headers, r.signedHeaders, r.payload}, "\n")
+	signature := plainSignature(r.secret, orOther(r.keyDate, r.scopeDate), orOther(r.keyRegion, r.region), orOther(r.keyService, r.service),
+		r.values["X-Amz-Algorithm"]+"\n"+r.values["X-Amz-Date"]+"\n"+strings.Join([]string{r.scopeDate, r.region, r.service, r.terminator}, "/"), canonical)
+	return orOther(r.printedHost, r.host) + "/?" + joined(r.parameters(r.printed), escaped, false) + "&X-Amz-Signature=" + signature
+}
+
+// parameters are those of the recipe, with others instead.
+func (r *recipe) parameters(instead map[string]string) (all [][2]string) {
 	for _, name := range tokenParameters {
-		if v, ok := r.values[name]; ok {
+		v, ok := r.values[name]
+		if other, given := instead[name]; given {
+			v, ok = other, true
+		}
+		if ok {
 			all = append(all, [2]string{name, v})
 		}
 	}
-	all = append(all, r.more...)
-	canonical := strings.Join([]string{r.method, r.path, joined(all, r.escape, !r.unsorted), "host:" + r.host, r.headers + "", r.signedHeaders, r.payload}, "\n")
-	signature := plainSignature(r.secret, orOther(r.keyDate, r.scopeDate), orOther(r.keyRegion, r.region), orOther(r.keyService, r.service),
-		r.values["X-Amz-Algorithm"]+"\n"+r.values["X-Amz-Date"]+"\n"+strings.Join([]string{r.scopeDate, r.region, r.service, r.terminator}, "/"), canonical)
-	return orOther(r.printedHost, r.host) + "/?" + joined(all, escaped, false) + "&X-Amz-Signature=" + signature
+	return append(all, r.more...)
 }
 
 func orOther(a, b string) string {

@@ -15,6 +15,10 @@ import (
 // way ("Signature expired: A is now earlier than B (C - 5 min.)").
 const MaxRequestSkew = 5 * time.Minute
 
+// maxAuthorization is the longest Authorization header that is looked at, in
+// bytes. SDKs send about 300.
+const maxAuthorization = 8 << 10
+
 // Reasons of requests alone.
 const (
 	NoAuthorization  Reason = "missing-authentication-token"
@@ -56,7 +60,7 @@ func VerifyRequest(r *http.Request, body []byte, keys Keys, now time.Time) (Sign
 // authorization is an Authorization header taken apart.
 type authorization struct {
 	scope     scope
-	headers   []string // in lower case, sorted
+	headers   []string // in lower case, sorted, none twice
 	signature [sha256.Size]byte
 }
 
@@ -68,6 +72,9 @@ func parseAuthorization(values []string) (*authorization, *Refusal) {
 	if !ok || len(values) > 1 {
 		return nil, refuse(BadAuthorization, "the Authorization header must be one, and begin with %s", algorithm)
 	}
+	if len(rest) > maxAuthorization {
+		return nil, refuse(BadAuthorization, "the Authorization header has %d bytes; the limit is %d", len(rest), maxAuthorization)
+	}
 	fields := map[string]string{}
 	for part := range strings.SplitSeq(rest, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
@@ -78,17 +85,29 @@ func parseAuthorization(values []string) (*authorization, *Refusal) {
 	}
 	s, scopeOK := parseScope(fields["Credential"])
 	sum, sumOK := decodeSignature(fields["Signature"])
-	headers := strings.Split(fields["SignedHeaders"], ";")
-	if !scopeOK || !sumOK || len(fields) != 3 || !slices.IsSorted(headers) {
+	headers, headersOK := parseSignedHeaders(fields["SignedHeaders"])
+	if !scopeOK || !sumOK || !headersOK || len(fields) != 3 {
 		return nil, refuse(BadAuthorization, "the Authorization header must have Credential, SignedHeaders in order, and Signature")
 	}
 	return &authorization{s, headers, sum}, nil
 }
 
+// parseSignedHeaders reads names in lower case and in order. A name that stood
+// twice would let a small request make a large canonical one.
+func parseSignedHeaders(list string) (names []string, ok bool) {
+	names = strings.Split(list, ";")
+	for i, name := range names {
+		if name == "" || name != strings.ToLower(name) || i > 0 && name <= names[i-1] {
+			return nil, false
+		}
+	}
+	return names, true
+}
+
 // checkHeaders wants host and every x-amz- header under the signature, none of
 // them twice.
 func (a *authorization) checkHeaders(h http.Header) *Refusal {
-	if !slices.Contains(a.headers, "host") {
+	if _, signed := slices.BinarySearch(a.headers, "host"); !signed {
 		return refuse(UnsignedHeader, "the Host header is not signed")
 	}
 	for name, values := range h {
@@ -96,7 +115,7 @@ func (a *authorization) checkHeaders(h http.Header) *Refusal {
 		if !strings.HasPrefix(lower, "x-amz-") {
 			continue
 		}
-		if !slices.Contains(a.headers, lower) || len(values) != 1 {
+		if _, signed := slices.BinarySearch(a.headers, lower); !signed || len(values) != 1 {
 			return refuse(UnsignedHeader, "the header %.64q is not signed, or stands twice", lower)
 		}
 	}
@@ -125,6 +144,9 @@ func (a *authorization) checkSignature(r *http.Request, body []byte, secret, tim
 	payloadHash := hex.EncodeToString(sum[:])
 	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != payloadHash {
 		return refuse(WrongPayloadHash, "X-Amz-Content-Sha256 is not the hash of the body")
+	}
+	if r.URL.Opaque != "" {
+		return refuse(BadAuthorization, "the request line has no path")
 	}
 	query, err := requestQuery(r.URL.RawQuery)
 	if err != nil {
@@ -184,9 +206,15 @@ func (a *authorization) canonicalHeaders(r *http.Request) string {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			b.WriteString(strings.Join(strings.Fields(v), " "))
+			b.WriteString(collapse(v))
 		}
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// collapse trims a header's value and makes one blank of several. Only the ASCII
+// blanks count: any other is part of the value.
+func collapse(value string) string {
+	return strings.Join(strings.FieldsFunc(value, func(c rune) bool { return c == ' ' || c == '\t' }), " ")
 }

@@ -70,10 +70,10 @@ const (
 	BadCredential      Reason = "bad-credential"
 	WrongService       Reason = "wrong-service"
 	WrongRegion        Reason = "wrong-region"
-	BadDate            Reason = "bad-date"
 	WrongScopeDate     Reason = "wrong-scope-date"
-	NotYetValid        Reason = "not-yet-valid"
+	BadDate            Reason = "bad-date"
 	BadExpires         Reason = "bad-expires"
+	NotYetValid        Reason = "not-yet-valid"
 	Expired            Reason = "expired"
 	UnknownKey         Reason = "unknown-access-key"
 	InactiveKey        Reason = "inactive-access-key"
@@ -113,7 +113,7 @@ func parseScope(credential string) (scope, bool) {
 // checkKey is the part of a check that concerns the signing key alone.
 func checkKey(k Key, found bool, sessionToken string, hasSessionToken bool, now time.Time) *Refusal {
 	switch {
-	case !found:
+	case !found || k.Secret == "": // with no secret anybody could sign
 		return refuse(UnknownKey, "no such access key; are these the credentials of another account?")
 	case k.Inactive:
 		return refuse(InactiveKey, "the access key has been made inactive")

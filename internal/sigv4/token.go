@@ -270,7 +270,7 @@ func (t Target) checkTarget(p *presigned, user string) *Refusal {
 	case !strings.EqualFold(p.host, t.Cache):
 		return refuse(WrongCache, "the token is for cache %.64q, this is %q; sign the cache's name, not its endpoint, and no port", p.host, t.Cache)
 	case p.value[userName] != user:
-		return refuse(WrongUser, "the token is for user %.64q, AUTH names %.64q", p.value[userName], user)
+		return refuse(WrongUser, "the token is for user %s, AUTH names %s", shown(p.value[userName]), shown(user))
 	case t.LenientResourceType:
 		return p.checkResourceType()
 	case t.Serverless && !p.has[resourceType]:
@@ -279,6 +279,20 @@ func (t Target) checkTarget(p *presigned, user string) *Refusal {
 		return refuse(ResourceTypeExtra, "ResourceType=ServerlessCache is for ElastiCache serverless caches, which %q is not", t.Cache)
 	}
 	return p.checkResourceType()
+}
+
+// longestShown is the longest name that a refusal repeats: shorter than a
+// signature, which has 64 characters, and a session token, which has hundreds.
+const longestShown = 48
+
+// shown quotes what stands where a name should. What cannot be a name may be a
+// secret in the wrong place.
+func shown(name string) string {
+	notInNames := func(c rune) bool { return c > 127 || !unreserved(byte(c)) && c != ':' && c != '@' && c != '*' }
+	if len(name) > longestShown || strings.ContainsFunc(name, notInNames) {
+		return "(not a name)"
+	}
+	return strconv.Quote(name)
 }
 
 func (p *presigned) readScope(c *Claims) *Refusal {
@@ -294,9 +308,9 @@ func (p *presigned) readScope(c *Claims) *Refusal {
 func (t Target) checkScope(c *Claims) *Refusal {
 	switch {
 	case c.Service != t.Service:
-		return refuse(WrongService, "signed for service %.32q, this is %s", c.Service, t.Service)
+		return refuse(WrongService, "signed for service %s, this is %s", shown(c.Service), t.Service)
 	case c.Region != t.Region:
-		return refuse(WrongRegion, "signed for region %.32q, this is %s", c.Region, t.Region)
+		return refuse(WrongRegion, "signed for region %s, this is %s", shown(c.Region), t.Region)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@
 package world
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -32,7 +33,7 @@ type World struct {
 	iam      map[string]*account
 	keys     map[string]Key
 	sweep    time.Time // when expired keys are next thrown away
-	changed  []func()
+	changed  []func() error
 	changing sync.Mutex // makes one change, with its callbacks, at a time
 }
 
@@ -88,9 +89,10 @@ func errorf(code, format string, args ...any) *Error {
 }
 
 // OnChange has f called after every change, the clock's included, before the
-// call that made the change returns. f may read the world but not change it.
-// Call it before the world is shared.
-func (w *World) OnChange(f func()) {
+// call that made the change returns, which returns what f does: the world is then
+// changed all the same. f may read the world but not change it. Call it before the
+// world is shared.
+func (w *World) OnChange(f func() error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.changed = append(w.changed, f)
@@ -106,10 +108,11 @@ func (w *World) change(f func() error) error {
 	w.mu.RLock()
 	listeners := w.changed
 	w.mu.RUnlock()
+	var problems []error
 	for _, f := range listeners {
-		f()
+		problems = append(problems, f())
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 func (w *World) locked(f func() error) error {
@@ -125,14 +128,17 @@ func (w *World) Now() time.Time {
 	return time.Now().Add(w.offset)
 }
 
-// Advance moves the clock on. When it returns, all that the new time ends has
-// ended. It does nothing if d is negative: time does not run backwards here.
+// maxOffset is how far the clock may be moved on.
+const maxOffset = 100 * 365 * 24 * time.Hour
+
+// Advance moves the clock on, by a hundred years in all at most. When it returns,
+// all that the new time ends has ended. It does nothing if d is negative: time does not run backwards here.
 func (w *World) Advance(d time.Duration) {
 	if d <= 0 {
 		return
 	}
 	w.change(func() error {
-		w.offset += d
+		w.offset += min(d, maxOffset-w.offset)
 		return nil
 	})
 }

@@ -16,14 +16,15 @@ import (
 func TestListenersHearOfEachChangeOnceAndAfterIt(t *testing.T) {
 	w := world.New("", "")
 	heard := 0
-	w.OnChange(func() { heard++ })
+	w.OnChange(func() error { heard++; return nil })
 	// Both listeners are called, and may read the world: the change is there.
 	var names []string
-	w.OnChange(func() {
+	w.OnChange(func() error {
 		names = nil
 		for _, c := range w.Caches() {
 			names = append(names, c.Name)
 		}
+		return nil
 	})
 	must(t, w.PutUser(offDefault), w.PutUser(app), w.PutGroup(world.Group{ID: "orders", Users: []string{"orders-default", "orders-app"}}),
 		w.PutCache(world.Cache{Name: "demo"}))
@@ -105,7 +106,7 @@ func TestAWorldIsChangedWhileItIsInUse(t *testing.T) {
 	arn, err := w.PutPolicy("p", policyOf(allow("elasticache:Connect", "*")))
 	must(t, err)
 	heard := 0
-	w.OnChange(func() { heard++ }) // one change at a time: no lock
+	w.OnChange(func() error { heard++; return nil }) // one change at a time: no lock
 	const rounds = 50
 	var group sync.WaitGroup
 	for _, f := range []func(i int) error{
