@@ -134,6 +134,25 @@ func TestADeniedCommandDoomsItsTransaction(t *testing.T) {
 	})
 }
 
+func TestAPermissionThatIsTakenAwayIsGoneFromWhatIsUnderWay(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, engine string) {
+		srv := emulator.Start(t, emulator.Config{Engine: engine})
+		must(t, srv.PutUser(emulator.User{Name: "demo-user", Access: "on ~* &* +@all"}))
+		subscriber, other, transaction := signedIn(t, srv), signedIn(t, srv), signedIn(t, srv)
+		transaction.wants(ok, "SET", "k", "v")
+		subscriber.do("SUBSCRIBE", "c1")
+		transaction.wants(ok, "MULTI")
+		transaction.wants("+QUEUED\r\n", "GET", "k")
+		must(t, srv.PutUser(emulator.User{Name: "demo-user", Access: "on ~* resetchannels &other +@all -get"}))
+		subscriber.ends()
+		if got := transaction.do("EXEC"); strings.Contains(got, "$1\r\nv") || !strings.HasPrefix(got, "-") && !strings.Contains(got, "NOPERM") {
+			t.Errorf("EXEC is answered by %q", got)
+		}
+		other.wants("+PONG\r\n", "PING")
+		transaction.wants("+PONG\r\n", "PING")
+	})
+}
+
 func TestNobodyBecomesSomebodyElse(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, engine string) {
 		srv := emulator.Start(t, emulator.Config{Engine: engine})

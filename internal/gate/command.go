@@ -131,9 +131,12 @@ func (s *session) command(ctx context.Context, verb string, args [][]byte, frame
 			return s.refuse(textScriptDebug)
 		}
 	case "multi":
+		if s.enforces && !s.transaction() {
+			s.began = s.rules()
+		}
 		return s.send(frame, expected{kind: startsMulti, count: s.settled(true)})
 	case "exec":
-		if s.doomed {
+		if s.doomed || s.enforces && s.transaction() && s.began != s.rules() { // or they are judged by an access string of before
 			return s.abort()
 		}
 		return s.send(frame, expected{kind: endsMulti, count: s.settled(false)})

@@ -149,8 +149,7 @@ func (g *Gate) Reconcile() {
 			return false
 		}
 		member, stays := members[user]
-		s.setRules(member)
-		return !stays || !cut.IsZero() && !now.Before(cut)
+		return !stays || !s.setRules(member) || !cut.IsZero() && !now.Before(cut)
 	})
 	g.scheduleNext()
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rediam/rediam/internal/acl"
 	"github.com/rediam/rediam/internal/resp"
 	"github.com/rediam/rediam/internal/world"
 )
@@ -50,7 +51,8 @@ type session struct {
 	batch    []byte // whole requests within buf that the engine is to get next
 	batched  int64  // the replies to them
 	silence  silence
-	doomed   bool // the gate has refused a command of this transaction
+	doomed   bool        // the gate has refused a command of this transaction
+	began    *acl.Access // by which the commands of this transaction have been judged
 
 	// out is held while something is written to the client, mu within it.
 	out sync.Mutex
@@ -106,18 +108,24 @@ func (s *session) signedIn() (user string, cut time.Time) {
 func (s *session) stays() bool {
 	_, cut := s.signedIn()
 	member, ok := s.gate.World.Member(s.gate.Cache, s.user)
-	s.setRules(member)
-	return ok && (cut.IsZero() || s.gate.World.Now().Before(cut))
+	return ok && s.setRules(member) && (cut.IsZero() || s.gate.World.Now().Before(cut))
 }
 
-// setRules gives a live connection the access string that its user has now.
-func (s *session) setRules(m world.Member) {
+// setRules gives a live connection the access string that its user has now. It is
+// false for one that cannot go on with it: a subscriber of an engine without users,
+// who may have channels that are no longer allowed.
+func (s *session) setRules(m world.Member) bool {
+	_, _, engineJudges := s.gate.Engine.Login(m.Name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.grant.member.Name == m.Name {
-		s.grant.member.Rules = m.Rules
+	if s.grant.member.Name != m.Name || s.grant.member.Rules == m.Rules {
+		return true
 	}
+	s.grant.member.Rules = m.Rules
+	return engineJudges || !s.pairing.subscribed() || m.Rules.Allow(everyChannel).OK
 }
+
+var everyChannel = [][]byte{[]byte("PSUBSCRIBE"), []byte("*")}
 
 func (s *session) describe() Session {
 	s.mu.Lock()
