@@ -32,7 +32,7 @@ import (
 	"github.com/rediam/rediam/internal/world"
 )
 
-// What exists in an emulator. See each for its fields and their zero values.
+// What exists in an emulator. docs/emulator.md lists the fields and zero values.
 type (
 	Cache   = world.Cache   // a replication group, serverless cache or MemoryDB cluster
 	User    = world.User    // a user whom Redis knows

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
 )
 
 // onEveryServer is onEveryEngine without the embedded one.
@@ -419,4 +420,21 @@ func TestAPlainClientIsTurnedAway(t *testing.T) {
 		}
 	}
 	signedIn(t, srv)
+}
+
+func TestAnEngineThatDoesNotFollowAChangeIsThatChangesError(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: installed.Path(t, "redis-server")})
+	w := signedIn(t, srv)
+	w.wants(ok, "CLIENT", "PAUSE", "7000", "ALL")
+	if err := srv.PutUser(emulator.User{Name: "demo-user", Access: "on ~* +@read"}); err == nil {
+		t.Error("PutUser says that a paused engine has followed")
+	}
+	if err := srv.Err(); err != nil {
+		t.Errorf("the emulator has ended: %v", err)
+	}
+	w.wants("$-1\r\n", "GET", "k") // comes when the pause is over
+	srv.Advance(time.Second)       // any change tries again
+	if got := w.do("SET", "k", "v"); !strings.HasPrefix(got, "-NOPERM") {
+		t.Errorf("SET is answered by %q", got)
+	}
 }

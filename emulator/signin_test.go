@@ -484,3 +484,15 @@ func TestAnEventTellsWhoSignedInWhereAndWhy(t *testing.T) {
 		t.Errorf("the event is\n%+v, want\n%+v", e, want)
 	}
 }
+
+func TestAPasswordInTheUserNamesPlaceIsNotShown(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+	dial(t, srv, "demo").wants(wrongPass, "AUTH", "hunter2hunter2", "demo-user")
+	if e := last(t, srv); e.User != "(not a user name)" || strings.Contains(e.Detail, "hunter2") {
+		t.Errorf("event %+v", e)
+	}
+	dial(t, srv, "demo").wants(wrongPass, "AUTH", "demo-usr", token(t, srv, nil))
+	if e := last(t, srv); e.User != "demo-usr" {
+		t.Errorf("event %+v", e)
+	}
+}

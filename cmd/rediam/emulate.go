@@ -40,8 +40,8 @@ It listens on loopback unless told otherwise and keeps no data: it is not for pr
 
 Example:
 
-  rediam emulate --env-file /tmp/rediam.env &
-  . /tmp/rediam.env
+  rediam emulate --env-file rediam.env &
+  . ./rediam.env
   REDISCLI_AUTH="$(rediam token)" redis-cli --tls --cacert "$REDIAM_CA" \
     -p "${REDIAM_ENDPOINT##*:}" --user "$REDIAM_USER" PING`
 }

@@ -105,6 +105,7 @@ func TestAConnectionHasTenSecondsToSignIn(t *testing.T) {
 		"that sends half a request": "*2\r\n$4\r\nAU",
 		"that drips":                "drip",
 		"that is refused meanwhile": string(resp.AppendCommand(nil, "PING")),
+		"that resets":               "RESET\r\n",
 	}
 	for name, first := range rows {
 		t.Run(name, func(t *testing.T) {
@@ -115,9 +116,9 @@ func TestAConnectionHasTenSecondsToSignIn(t *testing.T) {
 				go func() {
 					defer close(written)
 					_, err := io.WriteString(conn, first)
-					for err == nil && name == "that drips" {
+					for err == nil && (name == "that drips" || name == "that resets") {
 						<-time.After(time.Second)
-						_, err = io.WriteString(conn, "x")
+						_, err = io.WriteString(conn, map[string]string{"that drips": "x", "that resets": first}[name])
 					}
 				}()
 				if _, err := io.ReadAll(conn); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -146,5 +147,16 @@ func TestAWorldIsChangedWhileItIsInUse(t *testing.T) {
 	group.Wait()
 	if want := 5 * rounds; heard != want {
 		t.Errorf("heard of %d changes, want %d", heard, want)
+	}
+}
+
+func TestTimeRunsForwardsAtMostAHundredYears(t *testing.T) {
+	w := world.New("", "")
+	before := w.Now()
+	for range 5 {
+		w.Advance(math.MaxInt64)
+	}
+	if moved := w.Now().Sub(before); moved < 99*365*24*time.Hour || moved > 101*365*24*time.Hour {
+		t.Errorf("the clock has moved by %v", moved)
 	}
 }
