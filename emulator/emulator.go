@@ -14,6 +14,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -234,7 +235,7 @@ func (c Config) check() error {
 		}
 		return &Error{Code: "InvalidParameterValue", Message: what}
 	}
-	host, _, err := net.SplitHostPort(orElse(c.Listen, "127.0.0.1:0"))
+	host, _, err := net.SplitHostPort(cmp.Or(c.Listen, "127.0.0.1:0"))
 	return errors.Join(
 		wrong(err != nil || !isLoopback(host), "listen: it must be a loopback address with a port, such as 127.0.0.1:0"),
 		wrong(net.ParseIP(c.Expose) != nil || strings.ContainsAny(c.Expose, ":/"), "expose: it must be a host name, without a port"),
@@ -255,7 +256,7 @@ func (s *Server) populate() error {
 	if s.adminKey, err = s.world.CreateAccessKey(AdminUser); err != nil || s.config.Empty {
 		return err
 	}
-	cacheName, user := orElse(s.config.Cache, DefaultCache), orElse(s.config.User, DefaultUser)
+	cacheName, user := cmp.Or(s.config.Cache, DefaultCache), cmp.Or(s.config.User, DefaultUser)
 	c := Cache{Kind: s.config.Kind, Name: cacheName, Group: cacheName + "-users"}
 	service := c.Service()
 	action := service + ":Connect"
@@ -273,7 +274,7 @@ func (s *Server) populate() error {
 		}
 	}
 	u, _ := s.world.User(service, user)
-	c.Kind = orElse(c.Kind, ReplicationGroup)
+	c.Kind = cmp.Or(c.Kind, ReplicationGroup)
 	connect := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"Connect","Effect":"Allow","Action":"%s","Resource":["%s","%s"]}]}`,
 		action, s.world.CacheARN(c), s.world.UserARN(u))
 	return errors.Join(
@@ -283,7 +284,7 @@ func (s *Server) populate() error {
 }
 
 func (s *Server) serveAWS() error {
-	listener, err := s.listen(orElse(s.config.Listen, "127.0.0.1:0"))
+	listener, err := s.listen(cmp.Or(s.config.Listen, "127.0.0.1:0"))
 	if err != nil {
 		return err
 	}
@@ -364,12 +365,4 @@ func (s *Server) record(e Event) {
 		s.events = append(s.events[:0:0], s.events[maxEvents/10:]...)
 	}
 	s.events = append(s.events, e)
-}
-
-func orElse[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }

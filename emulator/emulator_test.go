@@ -2,40 +2,20 @@ package emulator_test
 
 import (
 	"context"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
 	"github.com/redis/go-redis/v9"
 )
 
-// engines are those to test with: the embedded one and each real one. A real one
-// that is missing is a visible skip, unless REDIAM_REQUIRE names it.
-var engines = []string{"embedded", "redis-server", "valkey-server"}
-
+// onEveryEngine runs a test with the embedded engine and with each real one.
 func onEveryEngine(t *testing.T, test func(t *testing.T, engine string)) {
-	for _, name := range engines {
-		t.Run(name, func(t *testing.T) {
-			if name == "embedded" {
-				test(t, name)
-				return
-			}
-			path, err := exec.LookPath(name)
-			if configured := os.Getenv("REDIAM_VALKEY"); name == "valkey-server" && configured != "" {
-				path, err = configured, nil
-			}
-			if err != nil {
-				if strings.Contains(","+os.Getenv("REDIAM_REQUIRE")+",", ","+name+",") {
-					t.Fatalf("%s is required and not in PATH", name)
-				}
-				t.Skipf("%s is not in PATH", name)
-			}
-			test(t, path)
-		})
+	t.Run("embedded", func(t *testing.T) { test(t, "embedded") })
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		t.Run(name, func(t *testing.T) { test(t, installed.Path(t, name)) })
 	}
 }
 

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"strconv"
@@ -30,7 +31,7 @@ func (s *Server) Cache(name string) Endpoint {
 	return Endpoint{
 		Name: name,
 		Addr: address,
-		TLS:  &tls.Config{RootCAs: s.ca.pool(), ServerName: orElse(s.config.Expose, "localhost"), MinVersion: tls.VersionTLS12},
+		TLS:  &tls.Config{RootCAs: s.ca.pool(), ServerName: cmp.Or(s.config.Expose, "localhost"), MinVersion: tls.VersionTLS12},
 	}
 }
 
@@ -64,7 +65,7 @@ func (s *Server) Environ() []string {
 		"AWS_DEFAULT_REGION=" + s.Region(),
 		"REDIAM_CA=" + s.CAFile(),
 	}
-	name := strings.ToLower(orElse(s.config.Cache, DefaultCache))
+	name := strings.ToLower(cmp.Or(s.config.Cache, DefaultCache))
 	cache, ok := s.world.Cache(name)
 	if s.config.Empty || !ok {
 		return environ
@@ -74,7 +75,7 @@ func (s *Server) Environ() []string {
 		"REDIAM_ENDPOINT="+s.Cache(name).Addr,
 		"REDIAM_CACHE="+name,
 		"REDIAM_SERVERLESS="+strconv.FormatBool(cache.Kind == ServerlessCache),
-		"REDIAM_USER="+orElse(s.config.User, DefaultUser))
+		"REDIAM_USER="+cmp.Or(s.config.User, DefaultUser))
 }
 
 // Region, Account and Partition are where the caches are.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -75,7 +76,7 @@ func (c *tokenCommand) print(t *terminal, config rediam.Config, signer *rediam.S
 			Cache      string    `json:"cache"`
 			Serverless bool      `json:"serverless"`
 			Region     string    `json:"region"`
-		}{token.User, token.Password, token.Expires, orElse(string(signer.Service), string(rediam.ElastiCache)),
+		}{token.User, token.Password, token.Expires, cmp.Or(string(signer.Service), string(rediam.ElastiCache)),
 			strings.ToLower(signer.Cache), signer.Serverless, signer.Region})
 	case "env":
 		_, err = fmt.Fprintf(t.stdout, "export REDIS_USERNAME=%s\nexport REDIS_PASSWORD=%s\nexport REDISCLI_AUTH=%[2]s\n", quote(token.User), quote(token.Password))
@@ -91,11 +92,4 @@ func (c *tokenCommand) print(t *terminal, config rediam.Config, signer *rediam.S
 // quote makes a word of any text for a POSIX shell.
 func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

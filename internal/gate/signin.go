@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"errors"
 	"time"
@@ -70,7 +71,7 @@ func (g *Gate) signIn(e *Event, user, password string) (grant, bool) {
 	if !verdict.Allowed {
 		return grant{}, e.refuse(reasonPermission, verdict.Reason)
 	}
-	cut := g.World.Now().Add(orElse(g.ConnectionTTL, ConnectionTTL))
+	cut := g.World.Now().Add(cmp.Or(g.ConnectionTTL, ConnectionTTL))
 	if DropOnCredentialExpiry && !key.Expires.IsZero() && key.Expires.Before(cut) {
 		cut = key.Expires
 	}
@@ -126,11 +127,4 @@ func checkPassword(e *Event, m world.Member, password string) bool {
 func (e *Event) refuse(reason, detail string) bool {
 	e.Reason, e.Detail = reason, detail
 	return false
-}
-
-func orElse(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }

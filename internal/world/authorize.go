@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"regexp"
@@ -203,7 +204,7 @@ func withinLimits(p policy.Policies, r policy.Request) bool {
 }
 
 func sessionLength(asked, most time.Duration, caller PrincipalType) (time.Duration, error) {
-	asked = orElse(asked, time.Hour)
+	asked = cmp.Or(asked, time.Hour)
 	switch {
 	case asked > most:
 		return 0, errorf("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")

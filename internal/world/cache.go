@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -67,16 +68,16 @@ type groupKey struct{ service, id string }
 // what they have until they sign in again, except that the engine applies a new
 // access string to them at once.
 func (w *World) PutUser(u User) error {
-	u.Service = orElse(u.Service, ElastiCache)
-	u.ID = strings.ToLower(orElse(u.ID, u.Name))
-	u.Engine = strings.ToLower(orElse(u.Engine, "redis"))
-	u.Auth = orElse(u.Auth, AuthIAM)
+	u.Service = cmp.Or(u.Service, ElastiCache)
+	u.ID = strings.ToLower(cmp.Or(u.ID, u.Name))
+	u.Engine = strings.ToLower(cmp.Or(u.Engine, "redis"))
+	u.Auth = cmp.Or(u.Auth, AuthIAM)
 	u.Passwords = slices.Clone(u.Passwords)
 	u.Tags = maps.Clone(u.Tags)
 	if err := u.check(); err != nil {
 		return err
 	}
-	access, err := acl.Parse(orElse(u.Access, "off -@all"))
+	access, err := acl.Parse(cmp.Or(u.Access, "off -@all"))
 	if err != nil {
 		return errorf("InvalidParameterValue", "access string: %s", err)
 	}
@@ -197,9 +198,9 @@ type Group struct {
 // PutGroup makes a group, or changes the one with its ID. Connections of users
 // that are no longer in the group of a cache end.
 func (w *World) PutGroup(g Group) error {
-	g.Service = orElse(g.Service, ElastiCache)
+	g.Service = cmp.Or(g.Service, ElastiCache)
 	g.ID = strings.ToLower(g.ID)
-	g.Engine = strings.ToLower(orElse(g.Engine, "redis"))
+	g.Engine = strings.ToLower(cmp.Or(g.Engine, "redis"))
 	g.Users = slices.Clone(g.Users)
 	for i := range g.Users {
 		g.Users[i] = strings.ToLower(g.Users[i])
@@ -317,9 +318,9 @@ func (c Cache) AllowsIAM() bool {
 
 // PutCache makes a cache, or changes the one with its name.
 func (w *World) PutCache(c Cache) error {
-	c.Kind = orElse(c.Kind, ReplicationGroup)
+	c.Kind = cmp.Or(c.Kind, ReplicationGroup)
 	c.Name = strings.ToLower(c.Name)
-	c.Engine = strings.ToLower(orElse(c.Engine, "redis"))
+	c.Engine = strings.ToLower(cmp.Or(c.Engine, "redis"))
 	if c.Version == "" {
 		c.Version = map[string]string{"redis": "7.1", "valkey": "8.1"}[c.Engine]
 	}

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
@@ -128,7 +129,7 @@ func malformed(err error) error {
 
 // PutIAMUser makes an IAM user, or changes the one with its name.
 func (w *World) PutIAMUser(u IAMUser) error {
-	u.Account = orElse(u.Account, w.Account)
+	u.Account = cmp.Or(u.Account, w.Account)
 	u.Inline, u.Tags, u.Attached = maps.Clone(u.Inline), maps.Clone(u.Tags), slices.Clone(u.Attached)
 	if !iamName.MatchString(u.Name) {
 		return errorf("ValidationError", "user name is not valid")
@@ -147,8 +148,8 @@ func (w *World) PutIAMUser(u IAMUser) error {
 // PutRole makes a role, or changes the one with its name. Sessions of the role
 // have its new policies at once.
 func (w *World) PutRole(r Role) error {
-	r.Account = orElse(r.Account, w.Account)
-	r.MaxSession = orElse(r.MaxSession, time.Hour)
+	r.Account = cmp.Or(r.Account, w.Account)
+	r.MaxSession = cmp.Or(r.MaxSession, time.Hour)
 	r.Inline, r.Tags, r.Attached = maps.Clone(r.Inline), maps.Clone(r.Tags), slices.Clone(r.Attached)
 	if r.Trust == "" {
 		r.Trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + w.arn("iam", "", r.Account, "root") + `"},"Action":"sts:AssumeRole"}]}`

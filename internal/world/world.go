@@ -4,6 +4,7 @@
 package world
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,9 +47,9 @@ func (w *World) Format(f fmt.State, _ rune) {
 // New is a world with nothing in it; empty arguments mean the defaults.
 func New(region, accountID string) *World {
 	w := &World{
-		Partition: partitionOf(orElse(region, DefaultRegion)),
-		Region:    orElse(region, DefaultRegion),
-		Account:   orElse(accountID, DefaultAccount),
+		Partition: partitionOf(cmp.Or(region, DefaultRegion)),
+		Region:    cmp.Or(region, DefaultRegion),
+		Account:   cmp.Or(accountID, DefaultAccount),
 		users:     map[userKey]user{},
 		groups:    map[groupKey]Group{},
 		caches:    map[string]Cache{},
@@ -68,14 +69,6 @@ func partitionOf(region string) string {
 		return "aws-us-gov"
 	}
 	return "aws"
-}
-
-func orElse[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // An Error is AWS's answer to a change that its rules forbid. Code is AWS's
