@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
 )
 
 func TestTenThousandSignInsByTwoHundredClients(t *testing.T) {
@@ -48,9 +49,16 @@ func TestTenThousandSignInsByTwoHundredClients(t *testing.T) {
 }
 
 func BenchmarkSignIn(b *testing.B) {
-	for name, connectAgain := range map[string]bool{"on a live connection": false, "on a new connection": true} {
-		b.Run(name, func(b *testing.B) {
-			srv := emulator.Start(b, emulator.Config{Engine: "embedded"})
+	for _, row := range []struct {
+		name, engine string
+		connectAgain bool
+	}{
+		{"on a live connection", "embedded", false},
+		{"on a new connection", "embedded", true},
+		{"on a new connection", "redis-server", true},
+	} {
+		b.Run(row.name+" "+row.engine, func(b *testing.B) {
+			srv := emulator.Start(b, emulator.Config{Engine: row.engine})
 			cache, password := srv.Cache("demo"), token(b, srv, nil)
 			cache.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 			b.SetParallelism(100)
@@ -58,7 +66,7 @@ func BenchmarkSignIn(b *testing.B) {
 				var conn *tls.Conn
 				var replies *bufio.Reader
 				for pb.Next() {
-					if conn == nil || connectAgain {
+					if conn == nil || row.connectAgain {
 						if conn != nil {
 							conn.Close()
 						}
@@ -149,6 +157,61 @@ func throughput(b *testing.B, addr string, config *tls.Config, first, command st
 	}
 	running.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}
+
+// BenchmarkSession tells what a live connection holds in this process: directly, the
+// client's side alone; through the gate, that and the gate's.
+func BenchmarkSession(b *testing.B) {
+	for _, engine := range []string{"direct", "embedded", "redis-server"} {
+		b.Run(engine, func(b *testing.B) {
+			addr, config, first := "", (*tls.Config)(nil), ""
+			if engine == "direct" {
+				files, trust := certificate(b)
+				addr, config, first = directServer(b, installed.Path(b, "redis-server"), files), trust, request("PING")
+			} else {
+				srv := emulator.Start(b, emulator.Config{Engine: engine})
+				addr, config, first = srv.Cache("demo").Addr, srv.Cache("demo").TLS, request("AUTH", "demo-user", token(b, srv, nil))
+			}
+			const connections = 500
+			var kilobytes float64
+			for b.Loop() {
+				before := inUse()
+				var conns []*tls.Conn
+				for range connections {
+					conn, err := tls.Dial("tcp", addr, config)
+					must(b, err)
+					io.WriteString(conn, first)
+					if _, err := readFrame(bufio.NewReaderSize(conn, 16)); err != nil {
+						b.Fatal(err)
+					}
+					conns = append(conns, conn)
+				}
+				kilobytes = float64(inUse()-before) / connections / 1e3
+				for _, conn := range conns {
+					conn.Close()
+				}
+			}
+			b.ReportMetric(kilobytes, "kB/session")
+		})
+	}
+}
+
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// directServer starts a redis-server that speaks TLS and gives its address.
+func directServer(b *testing.B, path string, files []string) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(b, err)
+	addr := listener.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	must(b, listener.Close())
+	startRedis(b, path, append(files, "--tls-port", port)...)
+	return addr
 }
 
 // certificate makes one for 127.0.0.1, as options of redis-server and as what a
