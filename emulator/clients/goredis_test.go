@@ -3,7 +3,6 @@ package clients_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -21,36 +20,16 @@ func goRedis(t *testing.T, to target) (output string, ok bool) {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := client.Ping(ctx).Err(); err != nil {
-		return line("failed", err.Error()), false
-	}
 	var p printer
+	if err := client.Ping(ctx).Err(); err != nil {
+		p.step("sign-in")(nil, err)
+		return p.output()
+	}
 	p.data(ctx, client)
 	p.batches(ctx, client)
 	p.message(ctx, client)
 	p.renewal(ctx, client, to.renewal)
-	if p.err != nil {
-		return p.printed.String() + line("failed", p.err.Error()), false
-	}
-	return p.printed.String(), true
-}
-
-// A printer prints steps until one fails.
-type printer struct {
-	printed strings.Builder
-	err     error
-}
-
-// step takes the outcome of a step.
-func (p *printer) step(name string) func(value any, err error) {
-	return func(value any, err error) {
-		if p.err == nil {
-			p.err = err
-		}
-		if p.err == nil {
-			p.printed.WriteString(line(name, value))
-		}
-	}
+	return p.output()
 }
 
 func (p *printer) data(ctx context.Context, client *redis.Client) {
@@ -63,23 +42,10 @@ func (p *printer) data(ctx context.Context, client *redis.Client) {
 	}
 	client.HSet(ctx, "hash", "a", "1", "b", "2")
 	p.step("hash")(client.HGetAll(ctx, "hash").Result())
-	large := strings.Repeat("\r\n\x00+OK\r\n", 100_000) // more than a TLS record, and full of line ends
+	large := strings.Repeat(lineEnds, 100_000)
 	client.Set(ctx, "large", large, 0)
 	got, err := client.Get(ctx, "large").Result()
 	p.step("large")(got == large, err)
-}
-
-// protocol finds the version in HELLO's reply: a list in RESP2, a map in RESP3.
-func protocol(reply any, err error) (any, error) {
-	switch reply := reply.(type) {
-	case []any:
-		if i := slices.Index(reply, any("proto")); i >= 0 && i+1 < len(reply) {
-			return reply[i+1], err
-		}
-	case map[any]any:
-		return reply["proto"], err
-	}
-	return nil, errors.Join(err, errors.New("HELLO does not name the protocol"))
 }
 
 func (p *printer) batches(ctx context.Context, client *redis.Client) {
@@ -93,7 +59,7 @@ func (p *printer) batches(ctx context.Context, client *redis.Client) {
 	}
 	p.step("pipeline")(values(client.Pipelined(ctx, batch("p"))))
 	p.step("transaction")(values(client.TxPipelined(ctx, batch("t"))))
-	p.step("script")(client.Eval(ctx, "return {KEYS[1], ARGV[1], redis.call('GET', KEYS[1])}", []string{"foo1"}, "argument").Result())
+	p.step("script")(client.Eval(ctx, script, []string{"foo1"}, "argument").Result())
 }
 
 func values(replies []redis.Cmder, err error) (any, error) {

@@ -12,21 +12,32 @@ import (
 	"github.com/rediam/rediam/internal/installed"
 )
 
-// A library is a client library and the program that uses it. The program reads
-// from the environment where to sign in and prints a line of JSON for each step.
+// A library is a client library and what uses it: a function here for those of
+// Go, or a program that reads from the environment where to sign in. Either prints
+// a line of JSON for each step.
 type library struct {
 	name      string
 	protocols []int
-	find      func(t *testing.T) command // nil for go-redis
+	use       func(t *testing.T, to target) (output string, ok bool)
 }
 
 var libraries = []library{
-	{"go-redis", []int{2, 3}, nil},
-	{"redis-py", []int{2}, func(t *testing.T) command { return python(t, "redis-py", "redis", "redis-py.py") }},
-	{"node-redis", []int{2, 3}, func(t *testing.T) command { return node(t, "node", "redis", "node-redis.js") }},
-	{"ioredis", []int{2, 3}, func(t *testing.T) command { return node(t, "node", "ioredis", "ioredis.js") }},
-	{"php-redis", []int{2}, func(t *testing.T) command { return php(t, "php-redis", "php-redis.php") }},
-	{"ruby-redis", []int{2}, func(t *testing.T) command { return ruby(t, "ruby-redis", "redis", "ruby-redis.rb") }},
+	{"go-redis", []int{2, 3}, goRedis},
+	{"redigo", []int{2}, redigo},
+	{"valkey-go", []int{2, 3}, valkeyGo},
+	{"redis-py", []int{2}, runs(func(t *testing.T) command { return python(t, "redis-py", "redis", "redis-py.py") })},
+	{"node-redis", []int{2, 3}, runs(func(t *testing.T) command { return node(t, "node", "redis", "node-redis.js") })},
+	{"ioredis", []int{2, 3}, runs(func(t *testing.T) command { return node(t, "node", "ioredis", "ioredis.js") })},
+	{"php-redis", []int{2}, runs(func(t *testing.T) command { return php(t, "php-redis", "php-redis.php") })},
+	{"ruby-redis", []int{2}, runs(func(t *testing.T) command { return ruby(t, "ruby-redis", "redis", "ruby-redis.rb") })},
+}
+
+// runs uses a library by running a program.
+func runs(find func(t *testing.T) command) func(t *testing.T, to target) (output string, ok bool) {
+	return func(t *testing.T, to target) (string, bool) {
+		t.Helper()
+		return find(t).run(t, to.environment(t))
+	}
 }
 
 // steps are what every library has to print.
@@ -123,11 +134,7 @@ func TestLibrariesRefuseAnotherAuthority(t *testing.T) {
 // the authority of trusted.
 func (l library) run(t *testing.T, srv, trusted *emulator.Server, password string, protocol int) (output string, ok bool) {
 	t.Helper()
-	to := target{srv: srv, trusted: trusted, token: password, renewal: token(t, srv), protocol: protocol}
-	if l.find == nil {
-		return goRedis(t, to)
-	}
-	return l.find(t).run(t, to.environment(t))
+	return l.use(t, target{srv: srv, trusted: trusted, token: password, renewal: token(t, srv), protocol: protocol})
 }
 
 // A target is what a program needs to sign in.
