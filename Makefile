@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 10000x
 
-.PHONY: demo demo-check test lint unit fuzz bench soak
+.PHONY: demo demo-check ready test lint unit fuzz bench soak
 
 demo:
 	go run ./cmd/rediam demo
@@ -14,6 +14,17 @@ demo-check:
 	go build -o bin/rediam ./cmd/rediam
 	bin/rediam demo --once
 	bin/rediam demo --once --engine embedded
+
+# How long the emulator takes to be ready, and how much memory.
+ready:
+	go build -o bin/rediam ./cmd/rediam
+	@for i in 1 2 3 4 5; do \
+	  rm -f bin/ready.env; start=$$(date +%s%N); \
+	  bin/rediam emulate --engine embedded --env-file bin/ready.env >/dev/null 2>&1 & pid=$$!; \
+	  while kill -0 $$pid && [ ! -f bin/ready.env ]; do :; done; \
+	  echo "ready after $$(( ($$(date +%s%N) - start) / 1000000 )) ms, $$(grep VmHWM /proc/$$pid/status)"; \
+	  kill $$pid; wait $$pid; \
+	done; rm -f bin/ready.env
 
 test: lint unit fuzz
 

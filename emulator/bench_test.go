@@ -13,7 +13,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -95,10 +94,7 @@ func BenchmarkSignIn(b *testing.B) {
 // BenchmarkThroughput compares fifty connections through the gate with as many
 // that speak TLS to the same engine directly.
 func BenchmarkThroughput(b *testing.B) {
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		b.Skip("redis-server is not in PATH")
-	}
+	path := installed.Path(b, "redis-server")
 	files, direct := certificate(b)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(b, err)

@@ -31,16 +31,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// missing skips a test that needs what is not installed, unless REDIAM_REQUIRE
-// names it: then the test fails.
-func missing(t testing.TB, name string, err error) {
-	t.Helper()
-	if installed.Required(name) {
-		t.Fatalf("%s is required and missing: %v", name, err)
-	}
-	t.Skipf("%s is missing: %v", name, err)
-}
-
 // A command is a program and its first arguments.
 type command []string
 
@@ -56,7 +46,7 @@ func firstOf(t testing.TB, name string, line []string, programs ...string) strin
 		}
 		problems = append(problems, fmt.Errorf("%s: %w %s", program, err, bytes.TrimSpace(output)))
 	}
-	missing(t, name, errors.Join(problems...))
+	installed.Missing(t, name, errors.Join(problems...))
 	return ""
 }
 
@@ -85,7 +75,7 @@ func node(t testing.TB, name, module, program string) command {
 		_, err = os.Stat(filepath.Join(nodeModules(), module))
 	}
 	if err != nil {
-		missing(t, name, err)
+		installed.Missing(t, name, err)
 	}
 	return command{path, filepath.Join("testdata", "node", program)}
 }

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/rediam/rediam/internal/resp"
 	"github.com/rediam/rediam/internal/world"
@@ -218,7 +217,7 @@ func (s *session) admit(g grant) {
 	s.mu.Unlock()
 	s.user = g.member.Name
 	s.requests.Limits = resp.Limits{}
-	s.client.SetDeadline(time.Time{})
+	s.stranger.Stop()
 	s.gate.schedule(g.cut)
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/rediam/rediam/internal/acl"
 	"github.com/rediam/rediam/internal/command"
@@ -311,7 +310,7 @@ func (s *session) reset(ctx context.Context) error {
 	s.grant, s.about.name = grant{}, ""
 	s.mu.Unlock()
 	if s.user != "" { // else the time to sign in is running already
-		s.client.SetDeadline(time.Now().Add(SignInTime))
+		s.stranger.Reset(SignInTime)
 	}
 	s.user, s.silence, s.doomed = "", repliesOn, false
 	s.requests.Limits = strangers

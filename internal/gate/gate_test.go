@@ -45,6 +45,15 @@ func (noEngine) Login(user string) (string, string, bool) {
 	return user, "password", true
 }
 
+// silentEngine takes connections and what is sent on them, and answers nothing.
+type silentEngine struct{ noEngine }
+
+func (silentEngine) Dial(context.Context) (net.Conn, error) {
+	near, far := net.Pipe()
+	go io.Copy(io.Discard, far)
+	return near, nil
+}
+
 // serve runs a gate whose only user has a password, until the test ends, and
 // returns a way to connect, on which wrap lays what the gate is to see.
 func serve(t *testing.T, g *gate.Gate) (connect func(wrap ...func(net.Conn) net.Conn) net.Conn) {
@@ -131,6 +140,19 @@ func TestAConnectionHasTenSecondsToSignIn(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAnEngineThatHangsDoesNotHoldASignInForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := serve(t, &gate.Gate{Engine: silentEngine{}})()
+		opened := time.Now()
+		if got := answer(t, conn, string(resp.AppendCommand(nil, "AUTH", "user", "a-long-enough-password"))); got != "" {
+			t.Errorf("got %q", got)
+		}
+		if lived := time.Since(opened); lived != gate.SignInTime {
+			t.Errorf("the connection lived %v, want %v", lived, gate.SignInTime)
+		}
+	})
 }
 
 func TestBeforeSignInRequestsAreSmall(t *testing.T) {

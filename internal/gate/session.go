@@ -51,6 +51,7 @@ type session struct {
 	batch    []byte // whole requests within buf that the engine is to get next
 	batched  int64  // the replies to them
 	silence  silence
+	stranger *time.Timer // ends the session unless it signs in
 	doomed   bool        // the gate has refused a command of this transaction
 	began    *acl.Access // by which the commands of this transaction have been judged
 
@@ -137,7 +138,8 @@ func (s *session) describe() Session {
 func (s *session) run(ctx context.Context) {
 	defer s.leaveEngine()
 	defer s.close()
-	s.client.SetDeadline(time.Now().Add(SignInTime))
+	s.stranger = time.AfterFunc(SignInTime, s.close)
+	defer func() { s.stranger.Stop() }()
 	if t, ok := s.client.(*tls.Conn); ok {
 		if err := t.HandshakeContext(ctx); err != nil {
 			s.note(fmt.Errorf("no TLS: %w", err))
@@ -428,6 +430,8 @@ func (s *session) joinEngine(ctx context.Context) error {
 	if s.engine != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, SignInTime)
+	defer cancel()
 	engine, err := s.gate.Engine.Dial(ctx)
 	if err != nil {
 		return err

@@ -26,11 +26,17 @@ func Path(t testing.TB, name string) string {
 	if err == nil {
 		return path
 	}
+	Missing(t, name, err)
+	return ""
+}
+
+// Missing ends a test that cannot do without a program, as Path does.
+func Missing(t testing.TB, name string, err error) {
+	t.Helper()
 	if Required(name) {
 		t.Fatalf("%s is required and missing: %v", name, err)
 	}
 	t.Skipf("%s is missing: %v", name, err)
-	return ""
 }
 
 // Required is whether REDIAM_REQUIRE names a program.
