@@ -20,9 +20,13 @@ var mayImport = map[string][]string{
 	"internal/resp":      {},
 	"internal/command":   {},
 	"internal/installed": {}, // for tests alone
+	"internal/dial":      {""},
 	"internal/sigv4":     {},
 	"internal/policy":    {},
 	"internal/acl":       {"internal/command"},
+	"goredis":            {"", "internal/dial"},
+	"redigo":             {"", "internal/dial"},
+	"valkeygo":           {"", "internal/dial"},
 	"internal/world":     {"internal/policy", "internal/acl"},
 	"internal/gate":      append([]string{"internal/world"}, foundations...),
 	"internal/engine":    append([]string{"internal/world"}, foundations...),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -62,11 +63,13 @@ type Signer struct {
 	// checked is set once the fields above have been found good; the SDK's
 	// signer caches the signing key of the day.
 	checked atomic.Pointer[v4.Signer]
+	origin  atomic.Pointer[string] // where the first credentials came from
 }
 
 var (
-	_ TokenSource   = (*Signer)(nil)
-	_ fmt.Formatter = (*Signer)(nil)
+	_ TokenSource    = (*Signer)(nil)
+	_ fmt.Formatter  = (*Signer)(nil)
+	_ slog.LogValuer = (*Signer)(nil)
 )
 
 // Format prints the signer without its credentials, whatever the verb.
@@ -74,17 +77,32 @@ func (s *Signer) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "rediam.Signer{Service:%s Cache:%q User:%q Region:%q Serverless:%v}", s.Service.orDefault(), s.Cache, s.User, s.Region, s.Serverless)
 }
 
+// LogValue gives log/slog what the signer signs for, and where the credentials of
+// its first token came from.
+func (s *Signer) LogValue() slog.Value {
+	origin := "not asked for yet"
+	if o := s.origin.Load(); o != nil {
+		origin = *o
+	}
+	return slog.GroupValue(slog.String("service", string(s.Service.orDefault())), slog.String("cache", strings.ToLower(s.Cache)),
+		slog.String("user", s.user()), slog.String("region", s.Region), slog.Bool("serverless", s.Serverless), slog.String("credentials", origin))
+}
+
 // Token makes a token that is valid from now on. It blocks only while the
-// credentials provider does. It fails with every wrong field named, or with a
-// [*CredentialsError]. No error contains a secret.
+// credentials provider does, and no longer than ctx. It fails with every wrong
+// field named, or with a [*CredentialsError], also where the provider panics. No
+// error contains a secret.
 func (s *Signer) Token(ctx context.Context) (Token, error) {
 	signer, err := s.signer()
 	if err != nil {
 		return Token{}, err
 	}
-	credentials, err := s.Credentials.Retrieve(ctx)
+	credentials, err := s.credentials(ctx)
 	if err != nil {
 		return Token{}, &CredentialsError{err}
+	}
+	if s.origin.Load() == nil {
+		s.origin.Store(&credentials.Source)
 	}
 	now := s.now()
 	if err := usable(credentials, now); err != nil {
@@ -99,6 +117,15 @@ func (s *Signer) Token(ctx context.Context) (Token, error) {
 		expires = credentials.Expires
 	}
 	return Token{User: s.user(), Password: password, Expires: expires}, nil
+}
+
+// credentials asks the provider. The SDK's cache, which is what most programs
+// have, keeps to ctx by itself.
+func (s *Signer) credentials(ctx context.Context) (aws.Credentials, error) {
+	if cache, ok := s.Credentials.(*aws.CredentialsCache); ok {
+		return cache.Retrieve(ctx)
+	}
+	return guard(ctx, s.Credentials.Retrieve)
 }
 
 // signer is the SDK's signer, given only to a Signer whose fields are good.
@@ -141,13 +168,20 @@ func (s *Signer) check() error {
 	if s.TTL < 0 || s.TTL > MaxTTL || s.TTL%time.Second != 0 {
 		problems = append(problems, errors.New("TTL must be whole seconds from 1s to 15m, or zero for 15m"))
 	}
-	if s.Credentials == nil {
+	if noProvider(s.Credentials) {
 		problems = append(problems, errors.New("no Credentials: set them to those of an aws.Config"))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("rediam: cannot sign tokens: %w", err)
 	}
 	return nil
+}
+
+// noProvider is whether there is nobody to ask: the SDK's cache of nothing
+// would end the process.
+func noProvider(p aws.CredentialsProvider) bool {
+	cache, ok := p.(*aws.CredentialsCache)
+	return p == nil || ok && (cache == nil || cache.IsCredentialsProvider(nil))
 }
 
 // user is the name as it is signed and sent. ElastiCache stores user ids in

@@ -1,0 +1,38 @@
+package goredis
+
+import (
+	"io"
+	"net"
+	"syscall"
+
+	"github.com/rediam/rediam/internal/dial"
+)
+
+// conn answers the look that the pool takes at a connection before it lends it. By
+// itself go-redis looks at connections without TLS only, and finds out that
+// another one has been closed when a command has failed on it.
+type conn struct{ *dial.Conn }
+
+var (
+	_ net.Conn     = conn{}
+	_ syscall.Conn = conn{}
+)
+
+func (c conn) SyscallConn() (syscall.RawConn, error) { return look{c.Raw(), c.Conn}, nil }
+
+// look is the connection below TLS, for go-redis to look at: what TLS sends for
+// itself is not there to be seen, and where it has ended, that is.
+type look struct {
+	syscall.RawConn
+	conn *dial.Conn
+}
+
+func (l look) Read(peek func(fd uintptr) (done bool)) error {
+	switch l.conn.Look() {
+	case dial.Closed:
+		return io.EOF
+	case dial.Pending:
+		return l.RawConn.Read(peek)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package dial
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/rediam/rediam"
+)
+
+const (
+	// renewalWait is how long a sign-in that a client writes by itself, on a
+	// connection that is signed in, may wait for its turn.
+	renewalWait = time.Second
+	// maxErrorLine is how much of an error is kept.
+	maxErrorLine = 256
+)
+
+var errClosed = fmt.Errorf("closed before the sign-in was answered: %w", net.ErrClosed)
+
+// A Conn is a connection that knows of the sign-ins on it. A client library writes
+// AUTH or HELLO in one piece, on a connection on which nothing else is awaited, so
+// that what comes next is the answer.
+type Conn struct {
+	*tls.Conn
+	SignIn *rediam.Connection
+
+	// OnClose is called when the connection is closed, once; nil means nothing is.
+	// Set it before the connection is shared.
+	OnClose func()
+
+	raw syscall.RawConn // what TLS runs over; nil where that cannot be looked at
+
+	asked   atomic.Bool // a sign-in has been written and its answer not been read
+	among   atomic.Bool // so it has among other requests
+	closing sync.Once
+
+	mu    sync.Mutex  // guards timer
+	timer *time.Timer // ends among
+}
+
+// Write notes a sign-in. On a connection that is signed in it waits for its turn.
+func (c *Conn) Write(b []byte) (int, error) {
+	if isSignIn(b) && !c.among.Load() {
+		ctx, cancel := context.WithTimeout(context.Background(), renewalWait)
+		defer cancel()
+		if err := c.SignIn.Begin(ctx); err != nil {
+			return 0, err
+		}
+		c.asked.Store(true)
+	}
+	return c.Conn.Write(b)
+}
+
+// isSignIn is whether a request begins with AUTH, or with HELLO that has AUTH in
+// it, as client libraries write them.
+func isSignIn(b []byte) bool {
+	const longest = 96 // *7 $5 HELLO $1 3 $4 AUTH
+	if len(b) < 16 || b[0] != '*' {
+		return false
+	}
+	head := bytes.ToUpper(b[:min(len(b), longest)])
+	_, after, _ := bytes.Cut(head, []byte("\r\n"))
+	auth := []byte("$4\r\nAUTH\r\n")
+	return bytes.HasPrefix(after, auth) || bytes.HasPrefix(after, []byte("$5\r\nHELLO\r\n")) && bytes.Contains(after, auth)
+}
+
+// Read notes the answer to a sign-in.
+func (c *Conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	switch {
+	case c.asked.Load():
+		c.answered(b[:n], err)
+	case c.among.Load():
+		if line := errorLine(b[:n]); line != "" {
+			c.verdict(errors.New(line))
+		}
+	}
+	return n, err
+}
+
+func (c *Conn) answered(reply []byte, err error) {
+	if len(reply) == 0 && err == nil || len(reply) > 0 && reply[0] == '>' { // pushed, no answer
+		return
+	}
+	if len(reply) > 0 {
+		err = nil
+		if reply[0] == '-' || reply[0] == '!' {
+			err = errors.New(firstLine(reply[1:]))
+		}
+	}
+	c.asked.Store(false)
+	c.SignIn.End(err)
+}
+
+// Among says that the client is about to renew the sign-in among other requests,
+// so that the answer cannot be told from theirs: it is taken for good unless an
+// error of sign-ins comes within d.
+func (c *Conn) Among(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.among.Store(true)
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.timer = time.AfterFunc(d, func() { c.verdict(nil) })
+}
+
+func (c *Conn) verdict(err error) {
+	if c.among.CompareAndSwap(true, false) {
+		c.SignIn.End(err)
+	}
+}
+
+// errorLine is an error of sign-ins that stands in b as a reply of its own.
+func errorLine(b []byte) string {
+	for _, cause := range []string{"-WRONGPASS ", "-ERR Exceeded limit of IAM ", "-ERR IAM Authentication service ", "-ERR service is not available"} {
+		i := bytes.Index(b, []byte(cause))
+		if i == 0 || i > 0 && b[i-1] == '\n' {
+			return firstLine(b[i+1:])
+		}
+	}
+	return ""
+}
+
+func firstLine(b []byte) string {
+	line, _, _ := strings.Cut(string(b[:min(len(b), maxErrorLine)]), "\r\n")
+	return line
+}
+
+// Raw is what TLS runs over, for a look at it; nil where that is not possible.
+func (c *Conn) Raw() syscall.RawConn { return c.raw }
+
+// Close closes the connection and forgets it.
+func (c *Conn) Close() error {
+	c.closing.Do(func() {
+		c.mu.Lock()
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+		c.mu.Unlock()
+		if c.asked.Load() {
+			c.SignIn.End(errClosed)
+		}
+		c.SignIn.Close()
+		if c.OnClose != nil {
+			c.OnClose()
+		}
+	})
+	return c.Conn.Close()
+}

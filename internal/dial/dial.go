@@ -1,0 +1,129 @@
+// Package dial opens the TLS connections of the client libraries and tells
+// rediam.SignIns what becomes of the sign-ins on them.
+package dial
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/rediam/rediam"
+)
+
+// DefaultTimeout bounds the opening of a connection where the client library has
+// no bound of its own.
+const DefaultTimeout = 5 * time.Second
+
+// A Dialer opens connections. Fill in the fields; it is safe for many goroutines.
+type Dialer struct {
+	SignIns *rediam.SignIns // required
+	TLS     *tls.Config     // required; CheckTLS finds it good
+	// Open opens what TLS runs over; nil means a net.Dialer. A *tls.Conn that it
+	// returns is taken as it is.
+	Open func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Timeout bounds the wait for a turn to sign in, and again what it takes to
+	// open a connection; zero means DefaultTimeout.
+	Timeout time.Duration
+}
+
+var errUnverified = errors.New("nobody has verified the certificate: the program's own dialler makes TLS connections that do not")
+
+// CheckTLS refuses what would show tokens to anybody but the cache.
+func CheckTLS(c *tls.Config) error {
+	switch {
+	case c == nil:
+		return errors.New("no TLS configuration: IAM sign-in needs TLS; &tls.Config{} verifies the cache's certificate")
+	case c.InsecureSkipVerify:
+		return errors.New("the TLS configuration does not verify the cache's certificate: leave InsecureSkipVerify false, and set RootCAs for an authority of your own")
+	}
+	return nil
+}
+
+// WithSessions is c with a cache of TLS sessions, which makes it cheaper to come
+// back to a cache, unless it has one.
+func WithSessions(c *tls.Config) *tls.Config {
+	if c == nil || c.ClientSessionCache != nil {
+		return c
+	}
+	c = c.Clone()
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	return c
+}
+
+// DialContext opens a connection when its turn to sign in has come. The turn is
+// over when the service has answered to what is written first, or when the
+// connection is closed.
+func (d *Dialer) DialContext(ctx context.Context, network, addr string) (*Conn, error) {
+	signIn := d.SignIns.Open()
+	conn, err := d.dial(ctx, signIn, network, addr)
+	if err != nil {
+		signIn.End(err)
+		signIn.Close()
+		return nil, err
+	}
+	c := &Conn{Conn: conn, SignIn: signIn}
+	if under, ok := conn.NetConn().(syscall.Conn); ok {
+		if c.raw, err = under.SyscallConn(); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (d *Dialer) dial(ctx context.Context, signIn *rediam.Connection, network, addr string) (*tls.Conn, error) {
+	turn, cancel := context.WithTimeout(ctx, d.timeout())
+	defer cancel()
+	if err := signIn.Begin(turn); err != nil {
+		return nil, err
+	}
+	ctx, cancelDial := context.WithTimeout(ctx, d.timeout())
+	defer cancelDial()
+	raw, err := d.open(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := d.secure(raw, addr)
+	if err == nil {
+		err = conn.HandshakeContext(ctx)
+	}
+	if err == nil && len(conn.ConnectionState().VerifiedChains) == 0 {
+		err = errUnverified
+	}
+	if err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("TLS with %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+func (d *Dialer) timeout() time.Duration { return cmp.Or(d.Timeout, DefaultTimeout) }
+
+func (d *Dialer) open(ctx context.Context, network, addr string) (net.Conn, error) {
+	if d.Open != nil {
+		return d.Open(ctx, network, addr)
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr)
+}
+
+// secure is TLS over what Open has returned.
+func (d *Dialer) secure(raw net.Conn, addr string) (*tls.Conn, error) {
+	if conn, ok := raw.(*tls.Conn); ok {
+		return conn, nil
+	}
+	config := d.TLS
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		config = config.Clone()
+		config.ServerName = host
+	}
+	return tls.Client(raw, config), nil
+}

@@ -1,0 +1,28 @@
+//go:build unix
+
+package dial
+
+import "syscall"
+
+// Look tells, without reading and without waiting, what an idle connection has
+// received.
+func (c *Conn) Look() State {
+	if c.raw == nil {
+		return Quiet
+	}
+	state := Quiet
+	err := c.raw.Control(func(fd uintptr) {
+		var head [recordHeader]byte
+		n, _, err := syscall.Recvfrom(int(fd), head[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		switch {
+		case err == nil:
+			state = judge(head[:n])
+		case err != syscall.EAGAIN && err != syscall.EINTR:
+			state = Closed
+		}
+	})
+	if err != nil {
+		return Closed
+	}
+	return state
+}

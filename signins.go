@@ -1,0 +1,311 @@
+package rediam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// assumedSignIn is how long a sign-in counts as under way where nobody says when
+// it is over: with a token that the program took by itself.
+const assumedSignIn = time.Second
+
+// SignIns is a [TokenSource] that follows what becomes of its tokens: it bounds
+// how many connections sign in at one time, counts and logs. The clients in
+// goredis, redigo and valkeygo tell it of every connection; one SignIns may serve
+// any number of them. Fill in the fields, and do not change or copy it after that.
+// It is safe for many goroutines, starts none and needs no Close.
+type SignIns struct {
+	// Source makes the tokens. Required.
+	Source TokenSource
+
+	// AtOnce is how many connections may be on their way to being signed in at one
+	// time, from before they are opened until the service has answered; the others
+	// wait. AWS answers too many with an error, and publishes no number. Zero means
+	// no bound.
+	AtOnce int
+
+	// Log gets a line with the first token, each sign-in and renewal at debug and
+	// each failure as a warning. Nil means nothing is logged.
+	Log *slog.Logger
+
+	once  sync.Once
+	turns chan struct{} // one element for each connection that signs in
+
+	first sync.Once // for the line with the first token
+
+	mu       sync.Mutex // guards below
+	live     map[*Connection]struct{}
+	signIns  int64
+	renewals int64
+	failures map[Cause]int64
+}
+
+var (
+	_ TokenSource   = (*SignIns)(nil)
+	_ fmt.Formatter = (*SignIns)(nil)
+)
+
+// Limit bounds how many connections sign in at one time with the tokens of src: n
+// is at least 1. See [SignIns], which it makes.
+func Limit(src TokenSource, n int) *SignIns { return &SignIns{Source: src, AtOnce: max(n, 1)} }
+
+// Follow is src itself if it is a *SignIns, and else a new one over it. The
+// clients use it, so that a program may give them any TokenSource.
+func Follow(src TokenSource) *SignIns {
+	if s, ok := src.(*SignIns); ok && s != nil {
+		return s
+	}
+	return &SignIns{Source: src}
+}
+
+// Format prints what the sign-ins are made with and none of its secrets, whatever
+// the verb.
+func (s *SignIns) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "rediam.SignIns{Source:%T AtOnce:%d}", s.Source, s.AtOnce)
+}
+
+// Token is for clients that are not told of here, such as one that calls
+// [BasicAuth]: it waits for its turn and then calls Sign. Since nobody says what
+// becomes of the sign-in, it counts as under way for a second.
+func (s *SignIns) Token(ctx context.Context) (Token, error) {
+	if err := s.enter(ctx); err != nil {
+		return Token{}, err
+	}
+	token, err := s.Sign(ctx)
+	if err != nil {
+		s.leave()
+		return token, err
+	}
+	if s.AtOnce > 0 {
+		time.AfterFunc(assumedSignIn, s.leave)
+	}
+	return token, nil
+}
+
+// Sign gives a token of the source at once, for a connection whose turn it is. It
+// never blocks longer than ctx allows, whatever the source does, and a source that
+// panics is an error. A failure is counted and logged.
+func (s *SignIns) Sign(ctx context.Context) (Token, error) {
+	if s.Source == nil {
+		return Token{}, errors.New("rediam: no Source to make tokens")
+	}
+	sign := s.Source.Token
+	if _, ours := s.Source.(*Signer); !ours { // a Signer keeps to this by itself
+		sign = func(ctx context.Context) (Token, error) {
+			token, err := guard(ctx, s.Source.Token)
+			if err != nil {
+				err = fmt.Errorf("rediam: token source: %w", err)
+			}
+			return token, err
+		}
+	}
+	token, err := sign(ctx)
+	if err != nil {
+		s.failed(err, false)
+		return Token{}, err
+	}
+	s.first.Do(func() {
+		if s.Log != nil {
+			s.Log.InfoContext(ctx, "rediam: signing in with IAM", "with", describe(s.Source), "user", token.User)
+		}
+	})
+	return token, nil
+}
+
+// describe is what may be logged of a source.
+func describe(src TokenSource) any {
+	if v, ok := src.(slog.LogValuer); ok {
+		return v
+	}
+	return fmt.Sprintf("%T", src)
+}
+
+// Open begins to follow a connection that a client is about to make. The caller
+// must Close it.
+func (s *SignIns) Open() *Connection { return &Connection{signIns: s} }
+
+// enter waits until one more may sign in.
+func (s *SignIns) enter(ctx context.Context) error {
+	if s.AtOnce <= 0 {
+		return nil
+	}
+	s.once.Do(func() { s.turns = make(chan struct{}, s.AtOnce) })
+	select {
+	case s.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("rediam: wait for a turn to sign in, of %d at a time: %w", s.AtOnce, ctx.Err())
+	}
+}
+
+func (s *SignIns) leave() {
+	if s.AtOnce > 0 {
+		<-s.turns
+	}
+}
+
+func (s *SignIns) failed(err error, renewal bool) {
+	cause := CauseOf(err)
+	s.mu.Lock()
+	if s.failures == nil {
+		s.failures = map[Cause]int64{}
+	}
+	s.failures[cause]++
+	s.mu.Unlock()
+	if s.Log != nil {
+		s.Log.Warn("rediam: sign-in failed", "renewal", renewal, "cause", cause, "error", err)
+	}
+}
+
+// A Connection is what SignIns knows of one connection: whoever made it tells of
+// its sign-ins and of its end. It is safe for many goroutines; after Close its
+// methods do nothing.
+type Connection struct {
+	signIns *SignIns
+	since   atomic.Pointer[time.Time] // when it signed in last
+
+	mu       sync.Mutex // guards below, and is held while signIns.mu is taken
+	underWay bool       // it has a turn
+	closed   bool
+}
+
+// Begin waits for the turn of the connection to sign in, or to renew its sign-in.
+// It does nothing if that is under way already.
+func (c *Connection) Begin(ctx context.Context) error {
+	if !c.may() {
+		return nil
+	}
+	if err := c.signIns.enter(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.underWay || c.closed { // meanwhile
+		c.signIns.leave()
+		return nil
+	}
+	c.underWay = true
+	return nil
+}
+
+func (c *Connection) may() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.underWay && !c.closed
+}
+
+// Sign gives a token for the connection when its turn has come. If there is none,
+// the sign-in is over.
+func (c *Connection) Sign(ctx context.Context) (Token, error) {
+	if err := c.Begin(ctx); err != nil {
+		return Token{}, err
+	}
+	token, err := c.signIns.Sign(ctx)
+	if err != nil {
+		c.over()
+	}
+	return token, err
+}
+
+// over gives back the turn, and is false if there was none.
+func (c *Connection) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.underWay
+	if was {
+		c.underWay = false
+		c.signIns.leave()
+	}
+	return was
+}
+
+// End says what the service answered to the sign-in that is under way: nil, or an
+// error. It does nothing if none is.
+func (c *Connection) End(err error) {
+	renewal := !c.SignedIn().IsZero()
+	switch {
+	case !c.over():
+	case err != nil:
+		c.signIns.failed(err, renewal)
+	default:
+		c.succeeded(renewal)
+	}
+}
+
+func (c *Connection) succeeded(renewal bool) {
+	s, now := c.signIns, time.Now()
+	c.mu.Lock()
+	if !c.closed {
+		c.since.Store(&now)
+		s.signedIn(c, renewal)
+	}
+	c.mu.Unlock()
+	if s.Log != nil {
+		s.Log.Debug("rediam: signed in", "renewal", renewal)
+	}
+}
+
+// SignedIn is when the connection signed in last; zero if it has not.
+func (c *Connection) SignedIn() time.Time {
+	if since := c.since.Load(); since != nil {
+		return *since
+	}
+	return time.Time{}
+}
+
+// Close ends it. Nothing of the connection is kept.
+func (c *Connection) Close() {
+	c.over()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.signIns.forget(c)
+}
+
+func (s *SignIns) signedIn(c *Connection, renewal bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live == nil {
+		s.live = map[*Connection]struct{}{}
+	}
+	s.live[c] = struct{}{}
+	if renewal {
+		s.renewals++
+	} else {
+		s.signIns++
+	}
+}
+
+func (s *SignIns) forget(c *Connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.live, c)
+}
+
+// Counts are what has happened since the start, and what is.
+type Counts struct {
+	SignIns  int64           // connections that have signed in
+	Renewals int64           // sign-ins of connections that were signed in already
+	Failures map[Cause]int64 // sign-ins and renewals that came to nothing
+	// Connections are those signed in now, and Oldest is how long ago that one of
+	// them signed in which did so first: AWS closes it at 12 hours.
+	Connections int
+	Oldest      time.Duration
+}
+
+// Counts takes stock. The map is the caller's.
+func (s *SignIns) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := Counts{SignIns: s.signIns, Renewals: s.renewals, Failures: maps.Clone(s.failures), Connections: len(s.live)}
+	for c := range s.live {
+		counts.Oldest = max(counts.Oldest, time.Since(c.SignedIn()))
+	}
+	return counts
+}
