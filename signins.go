@@ -24,10 +24,9 @@ type SignIns struct {
 	// Source makes the tokens. Required.
 	Source TokenSource
 
-	// AtOnce is how many connections may be on their way to being signed in at one
-	// time, from before they are opened until the service has answered; the others
-	// wait. AWS answers too many with an error, and publishes no number. Zero means
-	// no bound.
+	// AtOnce is how many sign-ins and renewals may be under way at one time, from
+	// before the token is made until the service has answered; the others wait. AWS
+	// answers too many with an error, and publishes no number. Zero means no bound.
 	AtOnce int
 
 	// Log gets a line with the first token, each sign-in and renewal at debug and
@@ -39,7 +38,8 @@ type SignIns struct {
 
 	first sync.Once // for the line with the first token
 
-	mu       sync.Mutex // guards below
+	mu       sync.Mutex               // guards below
+	loose    map[*time.Timer]struct{} // turns that were taken for no connection yet
 	live     map[*Connection]struct{}
 	signIns  int64
 	renewals int64
@@ -70,22 +70,53 @@ func (s *SignIns) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "rediam.SignIns{Source:%T AtOnce:%d}", s.Source, s.AtOnce)
 }
 
-// Token is for clients that are not told of here, such as one that calls
-// [BasicAuth]: it waits for its turn and then calls Sign. Since nobody says what
-// becomes of the sign-in, it counts as under way for a second.
+// Token is for whoever cannot say which connection the token is for, such as
+// [BasicAuth]: it waits for its turn and then calls Sign. The turn is over when a
+// Connection that has claimed it says so, and after a second if none has.
 func (s *SignIns) Token(ctx context.Context) (Token, error) {
 	if err := s.enter(ctx); err != nil {
 		return Token{}, err
 	}
 	token, err := s.Sign(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		s.leave()
-		return token, err
+	case s.AtOnce > 0:
+		s.loosen()
 	}
-	if s.AtOnce > 0 {
-		time.AfterFunc(assumedSignIn, s.leave)
+	return token, err
+}
+
+// loosen lets a turn end by itself.
+func (s *SignIns) loosen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var timer *time.Timer
+	timer = time.AfterFunc(assumedSignIn, func() {
+		s.mu.Lock()
+		_, ours := s.loose[timer]
+		delete(s.loose, timer)
+		s.mu.Unlock()
+		if ours {
+			s.leave()
+		}
+	})
+	if s.loose == nil {
+		s.loose = map[*time.Timer]struct{}{}
 	}
-	return token, nil
+	s.loose[timer] = struct{}{}
+}
+
+// claim takes a turn that Token has left; it is false if there is none.
+func (s *SignIns) claim() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for timer := range s.loose {
+		timer.Stop()
+		delete(s.loose, timer)
+		return true
+	}
+	return false
 }
 
 // Sign gives a token of the source at once, for a connection whose turn it is. It
@@ -126,8 +157,10 @@ func describe(src TokenSource) any {
 	return fmt.Sprintf("%T", src)
 }
 
-// Open begins to follow a connection that a client is about to make. The caller
-// must Close it.
+// Failed counts and logs a connection that could not be opened.
+func (s *SignIns) Failed(err error) { s.failed(err, false) }
+
+// Open begins to follow a connection. The caller must Close it.
 func (s *SignIns) Open() *Connection { return &Connection{signIns: s} }
 
 // enter waits until one more may sign in.
@@ -177,11 +210,24 @@ type Connection struct {
 
 // Begin waits for the turn of the connection to sign in, or to renew its sign-in.
 // It does nothing if that is under way already.
-func (c *Connection) Begin(ctx context.Context) error {
+func (c *Connection) Begin(ctx context.Context) error { return c.begin(ctx, c.signIns.enter) }
+
+// Claim is Begin for a client that has got its token by SignIns.Token: the turn
+// that was taken there becomes that of the connection.
+func (c *Connection) Claim(ctx context.Context) error {
+	return c.begin(ctx, func(ctx context.Context) error {
+		if c.signIns.claim() {
+			return nil
+		}
+		return c.signIns.enter(ctx)
+	})
+}
+
+func (c *Connection) begin(ctx context.Context, enter func(context.Context) error) error {
 	if !c.may() {
 		return nil
 	}
-	if err := c.signIns.enter(ctx); err != nil {
+	if err := enter(ctx); err != nil {
 		return err
 	}
 	c.mu.Lock()

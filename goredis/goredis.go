@@ -52,11 +52,11 @@ func Configure[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) 
 		return err
 	}
 	signIns := f.dialWith(src)
-	timeout := cmp.Or(*f.dialTimeout, dial.DefaultTimeout)
+	basicAuth, timeout := rediam.BasicAuth(signIns), cmp.Or(*f.dialTimeout, dial.DefaultTimeout)
 	*f.providerContext = func(ctx context.Context) (user, password string, err error) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		return rediam.BasicAuth(signer{signIns})(ctx)
+		return basicAuth(ctx)
 	}
 	if *f.lifetime <= 0 || *f.lifetime > renewal.After {
 		*f.lifetime, *f.jitter = renewal.After, renewal.Spread
@@ -88,11 +88,6 @@ func Stream[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) err
 	}
 	return nil
 }
-
-// signer gives tokens to a connection whose turn has come when it was dialled.
-type signer struct{ signIns *rediam.SignIns }
-
-func (s signer) Token(ctx context.Context) (rediam.Token, error) { return s.signIns.Sign(ctx) }
 
 // fields are those that the kinds of options have in common.
 type fields struct {

@@ -34,7 +34,7 @@ type subscription struct {
 // Subscribe fails if there is no token. A listener that is there already has a new
 // connection below it.
 func (s *stream) Subscribe(listener auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
-	token, fresh, err := s.sign()
+	token, fresh, err := s.sign(s.signIns.Token)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,7 +65,7 @@ func (s *stream) unsubscribe(listener auth.CredentialsListener, sub *subscriptio
 // renew has the connection sign in again, or tries again soon if there are no
 // tokens now: go-redis would close the connection if it were told.
 func (s *stream) renew(listener auth.CredentialsListener, sub *subscription) {
-	token, fresh, err := s.sign()
+	token, fresh, err := s.sign(s.signIns.Sign)
 	next := s.renewal.Jittered()
 	if err != nil {
 		next = s.renewal.Retry()
@@ -84,12 +84,12 @@ func (s *stream) renew(listener auth.CredentialsListener, sub *subscription) {
 	}
 }
 
-// sign makes a token and says until when that one may be used rather than another:
+// sign has a token made and says until when that one may be used rather than another:
 // for half its life, and no longer than a minute.
-func (s *stream) sign() (token rediam.Token, fresh time.Time, err error) {
+func (s *stream) sign(sign func(context.Context) (rediam.Token, error)) (token rediam.Token, fresh time.Time, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	token, err = s.signIns.Sign(ctx)
+	token, err = sign(ctx)
 	now := time.Now()
 	return token, now.Add(min(token.Expires.Sub(now)/2, time.Minute)), err
 }
@@ -108,7 +108,7 @@ func (c credentials) BasicAuth() (user, password string) {
 	if token, ok := c.take(); ok {
 		return token.User, token.Password
 	}
-	token, _, err := c.stream.sign()
+	token, _, err := c.stream.sign(c.stream.signIns.Sign)
 	if err != nil {
 		c.stream.mu.Lock()
 		defer c.stream.mu.Unlock()

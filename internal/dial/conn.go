@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// renewalWait is how long a sign-in that a client writes by itself, on a
-	// connection that is signed in, may wait for its turn.
-	renewalWait = time.Second
+	// turnWait is how long a sign-in that a client writes may wait for its turn if
+	// it has none yet, as a renewal of go-redis.
+	turnWait = time.Second
 	// maxErrorLine is how much of an error is kept.
 	maxErrorLine = 256
 )
@@ -47,12 +47,12 @@ type Conn struct {
 	timer *time.Timer // ends among
 }
 
-// Write notes a sign-in. On a connection that is signed in it waits for its turn.
+// Write notes a sign-in, and has it wait for its turn.
 func (c *Conn) Write(b []byte) (int, error) {
 	if isSignIn(b) && !c.among.Load() {
-		ctx, cancel := context.WithTimeout(context.Background(), renewalWait)
+		ctx, cancel := context.WithTimeout(context.Background(), turnWait)
 		defer cancel()
-		if err := c.SignIn.Begin(ctx); err != nil {
+		if err := c.SignIn.Claim(ctx); err != nil {
 			return 0, err
 		}
 		c.asked.Store(true)

@@ -26,8 +26,8 @@ type Dialer struct {
 	// Open opens what TLS runs over; nil means a net.Dialer. A *tls.Conn that it
 	// returns is taken as it is.
 	Open func(ctx context.Context, network, addr string) (net.Conn, error)
-	// Timeout bounds the wait for a turn to sign in, and again what it takes to
-	// open a connection; zero means DefaultTimeout.
+	// Timeout bounds the opening of a connection, TLS included; zero means
+	// DefaultTimeout.
 	Timeout time.Duration
 }
 
@@ -55,35 +55,23 @@ func WithSessions(c *tls.Config) *tls.Config {
 	return c
 }
 
-// DialContext opens a connection when its turn to sign in has come. The turn is
-// over when the service has answered to what is written first, or when the
-// connection is closed.
+// DialContext opens a connection, which is not signed in yet.
 func (d *Dialer) DialContext(ctx context.Context, network, addr string) (*Conn, error) {
-	signIn := d.SignIns.Open()
-	conn, err := d.dial(ctx, signIn, network, addr)
+	conn, err := d.dial(ctx, network, addr)
 	if err != nil {
-		signIn.End(err)
-		signIn.Close()
+		d.SignIns.Failed(err)
 		return nil, err
 	}
-	c := &Conn{Conn: conn, SignIn: signIn}
+	c := &Conn{Conn: conn, SignIn: d.SignIns.Open()}
 	if under, ok := conn.NetConn().(syscall.Conn); ok {
-		if c.raw, err = under.SyscallConn(); err != nil {
-			c.Close()
-			return nil, err
-		}
+		c.raw, _ = under.SyscallConn() // it fails if the connection is closed, and so will everything else
 	}
 	return c, nil
 }
 
-func (d *Dialer) dial(ctx context.Context, signIn *rediam.Connection, network, addr string) (*tls.Conn, error) {
-	turn, cancel := context.WithTimeout(ctx, d.timeout())
+func (d *Dialer) dial(ctx context.Context, network, addr string) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Timeout, DefaultTimeout))
 	defer cancel()
-	if err := signIn.Begin(turn); err != nil {
-		return nil, err
-	}
-	ctx, cancelDial := context.WithTimeout(ctx, d.timeout())
-	defer cancelDial()
 	raw, err := d.open(ctx, network, addr)
 	if err != nil {
 		return nil, err
@@ -101,8 +89,6 @@ func (d *Dialer) dial(ctx context.Context, signIn *rediam.Connection, network, a
 	}
 	return conn, nil
 }
-
-func (d *Dialer) timeout() time.Duration { return cmp.Or(d.Timeout, DefaultTimeout) }
 
 func (d *Dialer) open(ctx context.Context, network, addr string) (net.Conn, error) {
 	if d.Open != nil {
