@@ -92,9 +92,12 @@ func (d *Dialer) signIn(ctx context.Context, m *member) (redis.Conn, error) {
 		redis.DialContextFunc(func(context.Context, string, string) (net.Conn, error) { return m, nil }),
 		redis.DialUseTLS(false),
 		redis.DialUsername(token.User), redis.DialPassword(token.Password))
-	stop := context.AfterFunc(ctx, func() { m.Close() }) // redigo does not look at ctx while it signs in
+	stop := context.AfterFunc(ctx, func() {
+		m.SignIn.End(ctx.Err())
+		m.Close()
+	})
 	c, err := redis.DialContext(ctx, "tcp", d.Addr, options...)
-	if !stop() && ctx.Err() != nil {
+	if !stop() { // m is closed, or will be at once
 		err = fmt.Errorf("rediam: sign in to %s: %w", d.Addr, ctx.Err())
 	}
 	if err != nil {
