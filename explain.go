@@ -42,6 +42,11 @@ const (
 	CauseOther       Cause = "other"
 )
 
+// Causes are all there are.
+func Causes() []Cause {
+	return []Cause{CauseCredentials, CauseRefused, CauseNoAuth, CauseNoPerm, CauseThrottled, CauseUnavailable, CauseTimeout, CauseTLS, CauseConnection, CauseOther}
+}
+
 // CauseOf finds the kind of trouble by type where an error has one, and else by
 // AWS's texts, which clients wrap as strings.
 func CauseOf(err error) Cause {

@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"goredis":            {"", "internal/dial"},
 	"redigo":             {"", "internal/dial"},
 	"valkeygo":           {"", "internal/dial"},
+	"metrics":            {""},
 	"internal/world":     {"internal/policy", "internal/acl"},
 	"internal/gate":      append([]string{"internal/world"}, foundations...),
 	"internal/engine":    append([]string{"internal/world"}, foundations...),
