@@ -215,7 +215,7 @@ func (s *session) enterEngine(ctx context.Context, g grant) error {
 	if err := s.joinEngine(ctx); err != nil {
 		return err
 	}
-	name, password, ok := s.gate.Engine.Login(g.member.Name)
+	name, password, ok := s.node.Engine.Login(g.member.Name)
 	if s.enforces = !ok; s.enforces {
 		return nil
 	}

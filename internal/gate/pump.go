@@ -13,7 +13,7 @@ func (s *session) joinEngine(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, SignInTime)
 	defer cancel()
-	engine, err := s.gate.Engine.Dial(ctx)
+	engine, err := s.node.Engine.Dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ var errEnded = errors.New("the connection has ended")
 // so that the order of replies is that of requests.
 type session struct {
 	gate   *Gate
+	node   *node
 	id     uint64
 	client net.Conn
 	source netip.Addr
@@ -66,7 +67,7 @@ type session struct {
 	grant    grant
 	renewals int
 	underWay bool        // the gate counts a sign-in of this session
-	greeted  bool        // that one is answered by the engine, which is not yet passed on
+	greeted  bool        // the answer to HELLO has come and is not yet written
 	draining *time.Timer // set once the client has sent EOF
 	ended    bool
 	killed   bool // by CLIENT KILL; it ends soon
@@ -83,8 +84,8 @@ const (
 	skipped // as skipNext, for a request that the engine does not get
 )
 
-func newSession(g *Gate, id uint64, client net.Conn) *session {
-	s := &session{gate: g, id: id, client: client, opened: g.World.Now(), quit: make(chan struct{}), gone: make(chan struct{})}
+func newSession(g *Gate, n *node, id uint64, client net.Conn) *session {
+	s := &session{gate: g, node: n, id: id, client: client, opened: g.World.Now(), quit: make(chan struct{}), gone: make(chan struct{})}
 	s.source = peerAddr(client.RemoteAddr().String())
 	s.answered = sync.NewCond(&s.mu)
 	s.requests.Limits = strangers
@@ -118,7 +119,7 @@ func (s *session) stays() bool {
 // false for one that cannot go on with it: a subscriber of an engine without users,
 // who may have channels that are no longer allowed.
 func (s *session) setRules(m world.Member) bool {
-	_, _, engineJudges := s.gate.Engine.Login(m.Name)
+	_, _, engineJudges := s.node.Engine.Login(m.Name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.grant.member.Name != m.Name || s.grant.member.Rules == m.Rules {
@@ -133,7 +134,7 @@ var everyChannel = [][]byte{[]byte("PSUBSCRIBE"), []byte("*")}
 func (s *session) describe() Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Session{s.id, s.grant.member.Name, s.source, s.opened, s.grant.cut, s.renewals}
+	return Session{s.id, s.node.Address, s.grant.member.Name, s.source, s.opened, s.grant.cut, s.renewals}
 }
 
 // run serves the connection until it ends.
