@@ -159,7 +159,10 @@ func startMember(ctx context.Context, path, dir string, members []member, i int)
 const nodesFile = "nodes.conf"
 
 // nodes is that file for the member with index myself: lines as of CLUSTER NODES,
-// with epochs that differ, since no two nodes may have the same.
+// with epochs that differ, since no two nodes may have the same. An engine that knows
+// of shards, from Redis 7.2 on, forgets its own in CLUSTER SHARDS unless it finds a
+// shard-id here. An older one takes that for a part of the host name, until it hears
+// the name from the node itself, for which awaitCluster waits.
 func nodes(members []member, myself int) []byte {
 	var b strings.Builder
 	for i, m := range members {
@@ -167,13 +170,13 @@ func nodes(members []member, myself int) []byte {
 		if i == myself {
 			flags = "myself,master"
 		}
-		fmt.Fprintf(&b, "%s %s %s - 0 0 %d connected %d-%d\n", m.id, m.address(), flags, i+1, m.first, m.last)
+		fmt.Fprintf(&b, "%s 127.0.0.1:%d@%d,%s,shard-id=%s %s - 0 0 %d connected %d-%d\n", m.id, m.port, m.bus, m.host, m.id, flags, i+1, m.first, m.last)
 	}
 	fmt.Fprintf(&b, "vars currentEpoch %d lastVoteEpoch 0\n", len(members))
 	return []byte(b.String())
 }
 
-// address is where the other nodes and clients are told that the node is.
+// address is how CLUSTER NODES tells of the node.
 func (m member) address() string {
 	address := fmt.Sprintf("127.0.0.1:%d@%d", m.port, m.bus)
 	if m.host != "" {
