@@ -19,7 +19,7 @@ const maxAdminBody = 64 << 10
 //	GET  /_rediam/sessions           live connections by cache
 //	GET  /_rediam/ca.pem             the authority of the caches' certificates
 //	GET  /_rediam/environ            what Environ returns, as a JSON array; only if exposed
-//	POST /_rediam/fault              {"cache":"demo","signIn":"ERR …","signInsPerSecond":5,"latency":"50ms"}
+//	POST /_rediam/fault              {"cache":"demo","signIn":"ERR …","signInsPerSecond":5,"signInsAtOnce":10,"latency":"50ms"}
 //	POST /_rediam/cut                {"cache":"demo","connections":2}; without a number all of them
 //	POST /_rediam/advance            {"by":"9h"}
 //
@@ -126,7 +126,7 @@ func (s *Server) postAdvance(r advanceRequest) (map[string]time.Time, error) {
 // Fault makes trouble on a cache, or on every one that runs if name is empty, in
 // place of what was made before; the zero Fault ends it.
 func (s *Server) Fault(name string, f Fault) error {
-	if f.SignInsPerSecond < 0 || f.Latency < 0 {
+	if f.SignInsPerSecond < 0 || f.SignInsAtOnce < 0 || f.Latency < 0 {
 		return errors.New("a fault has neither a negative limit nor a negative latency")
 	}
 	_, err := s.each(name, func(c *cache) int {

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
 )
 
 // attempt sends one AUTH on a connection of its own.
@@ -64,6 +66,60 @@ func TestASignInLimitThrottlesWhatIsAboveIt(t *testing.T) {
 	if counts[ok] < 1 || counts["-"+emulator.ErrThrottled+"\r\n"] < 1 || len(counts) != 2 {
 		t.Errorf("answers %v", counts)
 	}
+}
+
+// signIns are the sign-ins that the emulator has seen, once there are n.
+func signIns(srv *emulator.Server, n int) []emulator.Event {
+	for len(srv.Events()) < n { // if they never come, the test does not end
+		runtime.Gosched()
+	}
+	return srv.Events()
+}
+
+func TestSignInsAreThrottledWhileTooManyAreUnderWay(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, engine string) {
+		srv := emulator.Start(t, emulator.Config{Engine: engine})
+		password := token(t, srv, nil)
+		must(t, srv.Fault("", emulator.Fault{SignInsAtOnce: 2, Latency: time.Minute})) // nobody gets an answer
+		for range 5 {
+			dial(t, srv, "demo").send(request("AUTH", "demo-user", password))
+			dial(t, srv, "demo").send(request("HELLO", "3", "AUTH", "demo-user", password))
+		}
+		admitted := 0
+		for _, e := range signIns(srv, 10) {
+			if e.Admitted() {
+				admitted++
+			} else if e.Detail != emulator.ErrThrottled {
+				t.Errorf("event %+v", e)
+			}
+		}
+		if admitted != 2 {
+			t.Errorf("%d were admitted, want 2", admitted)
+		}
+		_, err := srv.Cut("", -1)
+		must(t, err)
+		must(t, srv.Fault("", emulator.Fault{SignInsAtOnce: 1}))
+		one, other := dial(t, srv, "demo"), dial(t, srv, "demo")
+		for range 100 { // who has an answer is no longer under way
+			one.wants(ok, "AUTH", "demo-user", password)
+			other.wants(wrongPass, "AUTH", "demo-user", "x")
+			if got := other.do("HELLO", "2", "AUTH", "demo-user", password); !strings.HasPrefix(got, "*14\r\n") {
+				t.Fatalf("HELLO is answered by %q", got)
+			}
+		}
+	})
+}
+
+func TestASignInThatEndsWithoutAnAnswerIsNoLongerUnderWay(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: installed.Path(t, "redis-server")})
+	password := token(t, srv, nil)
+	must(t, srv.Fault("", emulator.Fault{SignInsAtOnce: 1}))
+	w := signedIn(t, srv)
+	for _, hidden := range []string{"SKIP", "OFF"} {
+		w.send(request("CLIENT", "REPLY", hidden) + request("HELLO", "3", "AUTH", "demo-user", password))
+	}
+	w.wants(ok, "CLIENT", "REPLY", "ON")
+	signedIn(t, srv)
 }
 
 func TestLatencyDelaysAnswersAndDoesNotDelayClosing(t *testing.T) {
@@ -157,8 +213,8 @@ func TestProgramsInAnyLanguageLookAndSteerOverHTTP(t *testing.T) {
 	if _, text := call(t, srv, "GET", "/_rediam/ca.pem", ""); !strings.HasPrefix(text, "-----BEGIN CERTIFICATE-----") {
 		t.Errorf("authority %s", text)
 	}
-	status, text := call(t, srv, "POST", "/_rediam/fault", fmt.Sprintf(`{"signIn":%q,"latency":"1ms"}`, emulator.ErrThrottled))
-	if status != 200 {
+	status, text := call(t, srv, "POST", "/_rediam/fault", fmt.Sprintf(`{"signIn":%q,"signInsAtOnce":3,"latency":"1ms"}`, emulator.ErrThrottled))
+	if status != 200 || !strings.Contains(text, `"signInsAtOnce":3`) {
 		t.Errorf("fault: %d %s", status, text)
 	}
 	if got := attempt(t, srv, "x"); got != "-"+emulator.ErrThrottled+"\r\n" {
@@ -183,6 +239,7 @@ func TestTheHTTPCallsRefuseWhatTheyDoNotKnow(t *testing.T) {
 	}{
 		{"no JSON", "POST", "/_rediam/fault", "x", nil, 400},
 		{"an unknown member", "POST", "/_rediam/fault", `{"sigIn":"ERR x"}`, nil, 400},
+		{"a negative limit", "POST", "/_rediam/fault", `{"signInsAtOnce":-1}`, nil, 400},
 		{"an unknown cache", "POST", "/_rediam/cut", `{"cache":"other"}`, nil, 400},
 		{"a bad duration", "POST", "/_rediam/fault", `{"latency":"soon"}`, nil, 400},
 		{"time backwards", "POST", "/_rediam/advance", `{"by":"-1h"}`, nil, 400},

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/rediam/rediam/internal/awsapi"
+	"github.com/rediam/rediam/internal/engine"
 	"github.com/rediam/rediam/internal/gate"
 	"github.com/rediam/rediam/internal/sigv4"
 	"github.com/rediam/rediam/internal/world"
@@ -91,13 +92,16 @@ type Config struct {
 
 	// Listen is the loopback address of the AWS endpoint; empty means any free port.
 	Listen string
-	// CachePort is the port of the first cache; zero means a free one.
+	// CachePort is the port of the first cache, whose other nodes have those that
+	// follow; zero means free ones.
 	CachePort int
 
 	// Cache and User rename what is made by default, Kind changes the kind of the
-	// cache. Empty makes the IAM user admin and nothing else.
+	// cache, and Nodes is as in Cache. Empty makes the IAM user admin and nothing
+	// else.
 	Cache, User string
 	Kind        world.Kind
+	Nodes       int
 	Empty       bool
 
 	// TokenTTL shortens the life of tokens (15 minutes when zero), ConnectionTTL
@@ -241,7 +245,8 @@ func (c Config) check() error {
 		wrong(net.ParseIP(c.Expose) != nil || strings.ContainsAny(c.Expose, ":/"), "expose: it must be a host name, without a port"),
 		wrong(c.Account != "" && !accountID.MatchString(c.Account), "account: it must be 12 digits"),
 		wrong(c.Region != "" && !regionName.MatchString(c.Region), "region: it must have the form eu-west-1"),
-		wrong(c.CachePort < 0 || c.CachePort > 65535, "cache-port: it must be from 0 to 65535"),
+		wrong(c.CachePort < 0 || c.CachePort+max(c.Nodes-1, 0) > 65535, "cache-port: it must be from 0 to 65535, for each node"),
+		wrong(c.Nodes > 1 && engine.OneNode(c.Engine), "nodes: "+engine.ErrOneNode.Error()),
 		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0, "token-ttl and connection-ttl: they cannot be negative"),
 		wrong(c.TokenTTL > sigv4.MaxExpires*time.Second, "token-ttl: AWS's tokens live 15 minutes at most"))
 }
@@ -257,7 +262,7 @@ func (s *Server) populate() error {
 		return err
 	}
 	cacheName, user := cmp.Or(s.config.Cache, DefaultCache), cmp.Or(s.config.User, DefaultUser)
-	c := Cache{Kind: s.config.Kind, Name: cacheName, Group: cacheName + "-users"}
+	c := Cache{Kind: s.config.Kind, Nodes: s.config.Nodes, Name: cacheName, Group: cacheName + "-users"}
 	service := c.Service()
 	action := service + ":Connect"
 	group := Group{Service: service, ID: c.Group, Users: []string{cacheName + "-default", user}}

@@ -9,13 +9,16 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/rediam/rediam/internal/engine"
 )
 
 // An Endpoint is how to reach a cache.
 type Endpoint struct {
-	Name string      // what to sign
-	Addr string      // 127.0.0.1:port
-	TLS  *tls.Config // trusts the emulator's authority and verifies; a fresh copy
+	Name  string      // what to sign
+	Addr  string      // 127.0.0.1:port, of the first node
+	Nodes []string    // the addresses of all nodes, Addr among them
+	TLS   *tls.Config // trusts the emulator's authority and verifies; a fresh copy
 }
 
 // Cache tells how to reach a cache. One that does not run has an address that
@@ -23,16 +26,16 @@ type Endpoint struct {
 func (s *Server) Cache(name string) Endpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name = strings.ToLower(name)
-	address := name + ".invalid:6379"
-	if c, ok := s.caches[name]; ok {
-		address = s.address(c.listener)
-	}
-	return Endpoint{
-		Name: name,
-		Addr: address,
+	e := Endpoint{
+		Name: strings.ToLower(name),
 		TLS:  &tls.Config{RootCAs: s.ca.pool(), ServerName: cmp.Or(s.config.Expose, "localhost"), MinVersion: tls.VersionTLS12},
 	}
+	e.Addr = e.Name + ".invalid:6379"
+	if c, ok := s.caches[e.Name]; ok {
+		e.Nodes = c.addresses()
+		e.Addr = e.Nodes[0]
+	}
+	return e
 }
 
 // EngineOf names the engine of a cache and its version; empty if it does not run.
@@ -40,7 +43,7 @@ func (s *Server) EngineOf(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c, ok := s.caches[strings.ToLower(name)]; ok {
-		return c.engine.String()
+		return c.nodes[0].engine.String()
 	}
 	return ""
 }
@@ -139,8 +142,12 @@ func credentials(k Key) aws.Credentials {
 // the change is made, but an engine has not followed it; the next change tries
 // again.
 
-// PutCache makes or changes a cache.
+// PutCache makes or changes a cache. A cluster of several nodes needs redis-server
+// or valkey-server as engine; one takes two seconds until it answers.
 func (s *Server) PutCache(c Cache) error {
+	if c.Nodes > 1 && engine.OneNode(s.config.Engine) {
+		return &Error{Code: "InvalidParameterCombination", Message: engine.ErrOneNode.Error()}
+	}
 	return s.world.PutCache(c)
 }
 

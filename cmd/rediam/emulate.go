@@ -18,9 +18,10 @@ import (
 type emulateCommand struct {
 	Engine              string         `default:"auto" placeholder:"ENGINE" help:"auto (valkey-server or redis-server from PATH, else embedded), embedded, redis-server, valkey-server, the path of one, or a redis:// URL of one that runs, whose password is REDIAM_ENGINE_PASSWORD."`
 	Listen              string         `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Loopback address of the AWS endpoint; port 0 is any free one."`
-	CachePort           uint16         `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one."`
+	CachePort           uint16         `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one. The nodes of a cluster after the first have the ports that follow."`
 	Service             rediam.Service `placeholder:"NAME" help:"Kind of the cache: elasticache (default) or memorydb."`
 	Serverless          bool           `help:"Make an ElastiCache serverless cache."`
+	Nodes               int            `default:"0" placeholder:"N" help:"Shards of the cache, each of one node: a real cluster, for which redis-server or valkey-server is needed. 0 is no cluster mode, for MemoryDB and serverless caches a cluster of one."`
 	Cache               string         `default:"demo" placeholder:"NAME" help:"Name of the cache."`
 	User                string         `default:"demo-user" placeholder:"NAME" help:"Name of its IAM user."`
 	Empty               bool           `help:"Make no cache, user or role; only the IAM user admin."`
@@ -72,7 +73,7 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 	config := emulator.Config{
 		Engine: engine, Listen: c.Listen, CachePort: int(c.CachePort),
 		Region: c.Region, Account: c.Account,
-		Cache: c.Cache, User: c.User, Empty: c.Empty,
+		Cache: c.Cache, User: c.User, Nodes: c.Nodes, Empty: c.Empty,
 		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL,
 		OneTime: c.OneTime, LenientResourceType: c.LenientResourceType, Expose: c.Expose,
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
 )
 
 // build makes the program.
@@ -67,10 +68,16 @@ func TestTheProgramServesUntilItIsToldToStop(t *testing.T) {
 		"ElastiCache in cluster mode": {emulator.Config{}, []string{"CLUSTER_MODE=true"}},
 		"ElastiCache Serverless":      {emulator.Config{Kind: emulator.ServerlessCache}, []string{"CACHE_SERVERLESS=true"}},
 		"MemoryDB":                    {emulator.Config{Kind: emulator.Cluster}, []string{"SERVICE_NAME=memorydb"}},
-		"MemoryDB as a single node":   {emulator.Config{Kind: emulator.Cluster}, []string{"SERVICE_NAME=memorydb", "CLUSTER_MODE=false"}},
+		"three shards":                {emulator.Config{Engine: "redis-server", Nodes: 3}, []string{"CLUSTER_MODE=true"}},
+		"MemoryDB on a real engine":   {emulator.Config{Engine: "redis-server", Kind: emulator.Cluster}, []string{"SERVICE_NAME=memorydb"}},
+		"Serverless on a real engine": {emulator.Config{Engine: "redis-server", Kind: emulator.ServerlessCache}, []string{"CACHE_SERVERLESS=true"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.config.Engine = "embedded"
+			if c.config.Engine == "" {
+				c.config.Engine = "embedded"
+			} else {
+				c.config.Engine = installed.Path(t, c.config.Engine)
+			}
 			srv := emulator.Start(t, c.config)
 			env, secret := emulated(t, srv)
 			cmd := command(t, program, append(env, c.env...)...)

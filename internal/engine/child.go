@@ -36,7 +36,8 @@ type child struct {
 
 var _ Engine = (*child)(nil)
 
-func startChild(ctx context.Context, path, dir string) (Engine, error) {
+// startChild starts a program that works in dir, with more lines of configuration.
+func startChild(ctx context.Context, path, dir string, more ...string) (*child, error) {
 	socket := filepath.Join(dir, "engine.sock")
 	c := &child{
 		server: &server{user: adminUser, password: newPassword(), dial: func(ctx context.Context) (net.Conn, error) {
@@ -49,7 +50,7 @@ func startChild(ctx context.Context, path, dir string) (Engine, error) {
 	c.output.secret = c.password
 	c.process.Dir = dir
 	c.process.WaitDelay = time.Second // a process of its own may hold its output open
-	c.process.Stdin = strings.NewReader(configuration(socket, c.password))
+	c.process.Stdin = strings.NewReader(configuration(socket, c.password, more))
 	c.process.Stdout, c.process.Stderr = c.output, c.output
 	dieWithParent(c.process)
 	started := make(chan error)
@@ -66,8 +67,8 @@ func startChild(ctx context.Context, path, dir string) (Engine, error) {
 
 // configuration keeps no data, listens on the socket only, and lets nobody in but
 // the administrator. It goes over standard input: it holds a password.
-func configuration(socket, password string) string {
-	return strings.Join([]string{
+func configuration(socket, password string, more []string) string {
+	return strings.Join(append([]string{
 		"port 0",
 		"unixsocket " + fmt.Sprintf("%q", socket),
 		"unixsocketperm 700",
@@ -77,7 +78,7 @@ func configuration(socket, password string) string {
 		"maxclients 65000",
 		"user default off resetpass resetkeys resetchannels -@all",
 		"user " + adminUser + " on >" + password + " ~* &* +@all",
-	}, "\n") + "\n"
+	}, more...), "\n") + "\n"
 }
 
 // run holds the thread that started the process for as long as it lives, since
@@ -103,6 +104,9 @@ func (c *child) await(ctx context.Context) error {
 		}
 		select {
 		case <-c.done:
+			if c.output.has(textBusTaken) {
+				return errBusTaken
+			}
 			return errors.New("it ended at once")
 		case <-ctx.Done():
 			return err
@@ -150,6 +154,12 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.kept = append([]byte(nil), t.kept[len(t.kept)-maxOutput:]...)
 	}
 	return len(p), nil
+}
+
+func (t *tail) has(text string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Contains(t.kept, []byte(text))
 }
 
 // lastLine is the last line with text, as the end of an error.

@@ -29,7 +29,7 @@ var _ Engine = (*running)(nil)
 
 // joinRunning uses the engine at a redis:// or rediss:// URL. Errors do not repeat
 // the URL, which may hold a password.
-func joinRunning(ctx context.Context, raw string) (Engine, error) {
+func joinRunning(ctx context.Context, raw string) (*running, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
 		return nil, errors.New("the engine's URL must be redis://[user:password@]host[:port] or rediss://…")

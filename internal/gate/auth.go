@@ -19,9 +19,9 @@ func (s *session) auth(ctx context.Context, args [][]byte) error {
 	case 1:
 		return s.replyError("ERR wrong number of arguments for 'auth' command")
 	case 2:
-		return s.authenticate(ctx, attempt{"auth", "default", string(args[1]), true})
+		return s.authenticate(ctx, attempt{command: "auth", user: "default", password: string(args[1]), oneArgument: true})
 	case 3:
-		return s.authenticate(ctx, attempt{"auth", string(args[1]), string(args[2]), false})
+		return s.authenticate(ctx, attempt{command: "auth", user: string(args[1]), password: string(args[2])})
 	}
 	return s.replyError("ERR syntax error")
 }
@@ -30,14 +30,41 @@ func (s *session) auth(ctx context.Context, args [][]byte) error {
 type attempt struct {
 	command, user, password string
 	oneArgument             bool
+	tooMany                 bool // at once
 }
 
 func (s *session) authenticate(ctx context.Context, a attempt) error {
+	s.enter(&a)
+	defer s.leave()
 	ok, err := s.tryAuth(ctx, a)
 	if err != nil || !ok {
 		return err
 	}
 	return s.reply(resp.AppendSimple(nil, "OK"))
+}
+
+// enter counts a sign-in with IAM as one that is under way, until leave.
+func (s *session) enter(a *attempt) {
+	member, found := s.gate.World.Member(s.gate.Cache, a.user)
+	if found && member.Auth != world.AuthIAM {
+		return
+	}
+	a.tooMany = !s.gate.trouble.enter()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.underWay = !a.tooMany
+}
+
+// leave ends what enter began. That is the moment before the answer is written, since
+// a client that has read it may send another sign-in at once.
+func (s *session) leave() {
+	s.mu.Lock()
+	underWay := s.underWay
+	s.underWay = false
+	s.mu.Unlock()
+	if underWay {
+		s.gate.trouble.leave()
+	}
 }
 
 // hello answers HELLO [version [AUTH user password] [SETNAME name]].
@@ -53,7 +80,11 @@ func (s *session) hello(ctx context.Context, args [][]byte, frame []byte) error 
 	case !h.auth:
 		return s.sendHello(frame, h)
 	}
-	if ok, err := s.tryAuth(ctx, attempt{"hello", h.user, h.password, false}); err != nil || !ok {
+	a := attempt{command: "hello", user: h.user, password: h.password}
+	s.enter(&a)
+	defer s.leave()
+	defer s.finish() // the answer may be the engine's
+	if ok, err := s.tryAuth(ctx, a); err != nil || !ok {
 		return err
 	}
 	return s.sendHello(resp.AppendCommand(nil, h.rest...), h)
@@ -64,7 +95,7 @@ func (s *session) sendHello(frame []byte, h helloCommand) error {
 	if s.enforces {
 		return s.localHello(h)
 	}
-	e := expected{count: 1, then: s.pairing.noteProtocol}
+	e := expected{count: 1, then: s.noteHello}
 	switch {
 	case s.silence == skipped: // the engine has used up the SKIP for our AUTH
 		e.kind = swallowed
@@ -78,6 +109,12 @@ func (s *session) sendHello(frame []byte, h helloCommand) error {
 		}
 	}
 	return s.send(frame, e)
+}
+
+// noteHello runs as the engine's answer to HELLO is paired.
+func (s *session) noteHello(ok bool) {
+	s.pairing.noteProtocol(ok)
+	s.greeted = s.underWay
 }
 
 // helloCommand is HELLO taken apart.
@@ -136,7 +173,7 @@ func (s *session) tryAuth(ctx context.Context, a attempt) (admitted bool, err er
 		s.record(e)
 		return false, s.refuse(fmt.Sprintf(textInMulti, strings.ToUpper(a.command)))
 	}
-	grant, ok := s.gate.signIn(&e, a.user, a.password)
+	grant, ok := s.gate.signIn(&e, a)
 	if !ok {
 		if a.oneArgument {
 			e.Detail = "AUTH with one argument means the user default; IAM users need AUTH user token (" + e.Reason + ": " + e.Detail + ")"
@@ -178,7 +215,7 @@ func (s *session) enterEngine(ctx context.Context, g grant) error {
 	if err := s.joinEngine(ctx); err != nil {
 		return err
 	}
-	name, password, ok := s.gate.Engine.Login(g.member.Name)
+	name, password, ok := s.node.Engine.Login(g.member.Name)
 	if s.enforces = !ok; s.enforces {
 		return nil
 	}

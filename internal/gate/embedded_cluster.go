@@ -15,20 +15,20 @@ import (
 // slots is the number of hash slots.
 const slots = 16384
 
-// node is the only one.
-func (s *session) node() (id, ip string, port int64) {
+// onlyNode is the cluster.
+func (s *session) onlyNode() (id, ip string, port int64) {
 	host, number, _ := net.SplitHostPort(s.client.LocalAddr().String())
 	port, _ = strconv.ParseInt(number, 10, 64)
 	return fmt.Sprintf("%x", sha1.Sum([]byte(s.gate.Cache))), host, port
 }
 
 func clusterMyID(s *session, _ [][]byte, a *answer) {
-	id, _, _ := s.node()
+	id, _, _ := s.onlyNode()
 	a.bulk(id)
 }
 
 func clusterSlots(s *session, _ [][]byte, a *answer) {
-	id, ip, port := s.node()
+	id, ip, port := s.onlyNode()
 	a.array(1)
 	a.array(3)
 	a.integer(0)
@@ -41,7 +41,7 @@ func clusterSlots(s *session, _ [][]byte, a *answer) {
 }
 
 func clusterShards(s *session, _ [][]byte, a *answer) {
-	id, ip, port := s.node()
+	id, ip, port := s.onlyNode()
 	a.array(1)
 	a.pairs(2)
 	a.bulk("slots")
@@ -59,7 +59,7 @@ func clusterShards(s *session, _ [][]byte, a *answer) {
 }
 
 func clusterNodes(s *session, _ [][]byte, a *answer) {
-	id, ip, port := s.node()
+	id, ip, port := s.onlyNode()
 	a.text(fmt.Sprintf("%s %s:%d@0 myself,master - 0 0 0 connected 0-%d\n", id, ip, port, slots-1))
 }
 

@@ -29,6 +29,10 @@ type Fault struct {
 	// SignInsPerSecond is how many sign-ins with IAM may be tried in a second of
 	// this machine's clock; others get ErrThrottled. Zero means no limit.
 	SignInsPerSecond int `json:"signInsPerSecond,omitempty"`
+	// SignInsAtOnce is how many sign-ins with IAM may be under way at one time, each
+	// from when it is read until its answer is about to be written; others get
+	// ErrThrottled. Zero means no limit.
+	SignInsAtOnce int `json:"signInsAtOnce,omitempty"`
 	// Latency is how much later answers come, a minute at most.
 	Latency time.Duration `json:"-"`
 }
@@ -39,6 +43,7 @@ type trouble struct {
 	fault  Fault
 	left   float64 // sign-ins that the limit still allows
 	filled time.Time
+	atOnce int // sign-ins under way but for those above the limit, whatever limit there is
 }
 
 func (t *trouble) set(f Fault, now time.Time) {
@@ -54,12 +59,35 @@ func (t *trouble) latency() time.Duration {
 	return t.fault.Latency
 }
 
-// signIn is the error for one sign-in with IAM, or "".
-func (t *trouble) signIn(now time.Time) string {
+// enter counts a sign-in as one under way, until leave, unless it is one too many.
+func (t *trouble) enter() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.fault.SignIn != "" || t.fault.SignInsPerSecond == 0 {
+	if t.fault.SignInsAtOnce > 0 && t.atOnce >= t.fault.SignInsAtOnce {
+		return false
+	}
+	t.atOnce++
+	return true
+}
+
+func (t *trouble) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.atOnce--
+}
+
+// signIn is the error for one sign-in with IAM, which may be one too many at once,
+// or "".
+func (t *trouble) signIn(now time.Time, tooMany bool) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.fault.SignIn != "":
 		return t.fault.SignIn
+	case tooMany:
+		return ErrThrottled
+	case t.fault.SignInsPerSecond == 0:
+		return ""
 	}
 	limit := float64(t.fault.SignInsPerSecond)
 	t.left = min(limit, t.left+limit*now.Sub(t.filled).Seconds())

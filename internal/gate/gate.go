@@ -34,7 +34,7 @@ const (
 	closeTime = time.Second
 )
 
-// An Engine is what the connections of a cache are joined to.
+// An Engine is what the connections of a node are joined to.
 type Engine interface {
 	// Dial opens a connection, as nobody if the engine has users.
 	Dial(ctx context.Context) (net.Conn, error)
@@ -43,12 +43,24 @@ type Engine interface {
 	Login(user string) (name, password string, ok bool)
 }
 
-// A Gate takes the connections of one cache. Fill in the fields and call Serve;
-// the other methods may be called at any time.
+// A Node is one node of a cache.
+type Node struct {
+	Address  string       // as clients are told
+	Listener net.Listener // speaks TLS; Serve closes it
+	Engine   Engine
+}
+
+// node is a Node that is served.
+type node struct {
+	Node
+	sessions int // guarded by the gate's mutex
+}
+
+// A Gate takes the connections of one cache. Fill in the fields and call Serve
+// for each node; the other methods may be called at any time.
 type Gate struct {
 	World  *world.World
-	Cache  string // the cache's name
-	Engine Engine
+	Cache  string       // the cache's name
 	Record func(Event)  // gets every sign-in, admitted or refused; must not block
 	Log    *slog.Logger // gets them too, and what goes wrong
 
@@ -67,30 +79,30 @@ type Gate struct {
 	timer    *time.Timer // fires then
 }
 
-// Serve takes connections from listener, which speaks TLS, until ctx is done or
-// the listener fails. When it returns, the listener is closed and no connection
-// is left. It returns nil when ctx ended it.
-func (g *Gate) Serve(ctx context.Context, listener net.Listener) error {
+// Serve takes the connections to one node until ctx is done. When it returns, the
+// listener is closed and no connection to the node is left.
+func (g *Gate) Serve(ctx context.Context, of Node) {
+	n := &node{Node: of}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	defer g.stopTimer()
+	defer g.scheduleNext()
 	defer running.Wait()
-	defer g.end(func(*session) bool { return true })
+	defer g.end(func(s *session) bool { return s.node == n })
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	defer context.AfterFunc(ctx, func() { n.Listener.Close() })()
 	for {
-		conn, err := listener.Accept()
+		conn, err := n.Listener.Accept()
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-			return nil
+			return
 		}
 		if err != nil { // out of file descriptors, or a client that is gone again
 			g.Log.Warn("accept", "cache", g.Cache, "error", err)
 			if !pause(ctx, 10*time.Millisecond) {
-				return nil
+				return
 			}
 			continue
 		}
-		s := g.add(conn)
+		s := g.add(n, conn)
 		if s == nil {
 			g.Log.Warn("too many connections", "cache", g.Cache, "limit", maxSessions)
 			conn.Close()
@@ -112,17 +124,18 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (g *Gate) add(conn net.Conn) *session {
+func (g *Gate) add(n *node, conn net.Conn) *session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.sessions) >= maxSessions {
+	if n.sessions >= maxSessions {
 		return nil
 	}
 	if g.sessions == nil {
 		g.sessions = map[uint64]*session{}
 	}
 	g.lastID++
-	s := newSession(g, g.lastID, conn)
+	s := newSession(g, n, g.lastID, conn)
+	n.sessions++
 	g.sessions[s.id] = s
 	return s
 }
@@ -131,6 +144,7 @@ func (g *Gate) remove(s *session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.sessions, s.id)
+	s.node.sessions--
 	close(s.gone)
 }
 
@@ -172,7 +186,7 @@ func (g *Gate) end(over func(*session) bool) {
 	}
 }
 
-// scheduleNext sets the timer for the session that is overdue next.
+// scheduleNext sets the timer for the session that is overdue next, if any is.
 func (g *Gate) scheduleNext() {
 	g.mu.Lock()
 	var next time.Time
@@ -182,6 +196,9 @@ func (g *Gate) scheduleNext() {
 		}
 	}
 	g.next = time.Time{}
+	if g.timer != nil {
+		g.timer.Stop()
+	}
 	g.mu.Unlock()
 	g.schedule(next)
 }
@@ -202,17 +219,10 @@ func (g *Gate) schedule(cut time.Time) {
 	g.timer = time.AfterFunc(max(cut.Sub(now), time.Millisecond), g.Reconcile)
 }
 
-func (g *Gate) stopTimer() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.timer != nil {
-		g.timer.Stop()
-	}
-}
-
 // A Session is a live connection.
 type Session struct {
 	ID       uint64     `json:"id"`
+	Node     string     `json:"node"` // address of the node that it came in by
 	User     string     `json:"user"` // empty before sign-in
 	Source   netip.Addr `json:"source"`
 	Opened   time.Time  `json:"opened"`

@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,9 +55,9 @@ func (silentEngine) Dial(context.Context) (net.Conn, error) {
 	return near, nil
 }
 
-// serve runs a gate whose only user has a password, until the test ends, and
-// returns a way to connect, on which wrap lays what the gate is to see.
-func serve(t *testing.T, g *gate.Gate) (connect func(wrap ...func(net.Conn) net.Conn) net.Conn) {
+// serve runs a gate whose only user has a password, in front of no engine or this
+// one, until the test ends, and returns a way to connect, on which wrap lays what the gate is to see.
+func serve(t *testing.T, g *gate.Gate, engines ...gate.Engine) (connect func(wrap ...func(net.Conn) net.Conn) net.Conn) {
 	t.Helper()
 	w := world.New("", "")
 	for _, err := range []error{
@@ -70,21 +71,17 @@ func serve(t *testing.T, g *gate.Gate) (connect func(wrap ...func(net.Conn) net.
 		}
 	}
 	g.World, g.Cache = w, "cache"
-	if g.Engine == nil {
-		g.Engine = noEngine{}
-	}
 	if g.Log == nil {
 		g.Log = slog.New(slog.DiscardHandler)
 	}
 	listener := &pipes{make(chan net.Conn), make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- g.Serve(ctx, listener) }()
+	node := gate.Node{Listener: listener, Engine: append(engines, noEngine{})[0]}
+	var serving sync.WaitGroup
+	serving.Go(func() { g.Serve(ctx, node) })
 	t.Cleanup(func() {
 		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
+		serving.Wait()
 	})
 	return func(wrap ...func(net.Conn) net.Conn) net.Conn {
 		client, server := net.Pipe()
@@ -144,7 +141,7 @@ func TestAConnectionHasTenSecondsToSignIn(t *testing.T) {
 
 func TestAnEngineThatHangsDoesNotHoldASignInForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn := serve(t, &gate.Gate{Engine: silentEngine{}})()
+		conn := serve(t, &gate.Gate{}, silentEngine{})()
 		opened := time.Now()
 		if got := answer(t, conn, string(resp.AppendCommand(nil, "AUTH", "user", "a-long-enough-password"))); got != "" {
 			t.Errorf("got %q", got)

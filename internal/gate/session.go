@@ -35,6 +35,7 @@ var errEnded = errors.New("the connection has ended")
 // so that the order of replies is that of requests.
 type session struct {
 	gate   *Gate
+	node   *node
 	id     uint64
 	client net.Conn
 	source netip.Addr
@@ -65,6 +66,8 @@ type session struct {
 	pumped   chan struct{} // closed when pump has returned
 	grant    grant
 	renewals int
+	underWay bool        // the gate counts a sign-in of this session
+	greeted  bool        // the answer to HELLO has come and is not yet written
 	draining *time.Timer // set once the client has sent EOF
 	ended    bool
 	killed   bool // by CLIENT KILL; it ends soon
@@ -81,8 +84,8 @@ const (
 	skipped // as skipNext, for a request that the engine does not get
 )
 
-func newSession(g *Gate, id uint64, client net.Conn) *session {
-	s := &session{gate: g, id: id, client: client, opened: g.World.Now(), quit: make(chan struct{}), gone: make(chan struct{})}
+func newSession(g *Gate, n *node, id uint64, client net.Conn) *session {
+	s := &session{gate: g, node: n, id: id, client: client, opened: g.World.Now(), quit: make(chan struct{}), gone: make(chan struct{})}
 	s.source = peerAddr(client.RemoteAddr().String())
 	s.answered = sync.NewCond(&s.mu)
 	s.requests.Limits = strangers
@@ -116,7 +119,7 @@ func (s *session) stays() bool {
 // false for one that cannot go on with it: a subscriber of an engine without users,
 // who may have channels that are no longer allowed.
 func (s *session) setRules(m world.Member) bool {
-	_, _, engineJudges := s.gate.Engine.Login(m.Name)
+	_, _, engineJudges := s.node.Engine.Login(m.Name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.grant.member.Name != m.Name || s.grant.member.Rules == m.Rules {
@@ -131,7 +134,7 @@ var everyChannel = [][]byte{[]byte("PSUBSCRIBE"), []byte("*")}
 func (s *session) describe() Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Session{s.id, s.grant.member.Name, s.source, s.opened, s.grant.cut, s.renewals}
+	return Session{s.id, s.node.Address, s.grant.member.Name, s.source, s.opened, s.grant.cut, s.renewals}
 }
 
 // run serves the connection until it ends.
@@ -391,6 +394,7 @@ func (s *session) write(b []byte) (sent bool, err error) {
 		return false, nil
 	}
 	s.wait()
+	s.leave()
 	_, err = s.client.Write(b)
 	return true, err
 }
@@ -404,6 +408,11 @@ func (s *session) drain() {
 	s.draining = time.AfterFunc(closeTime, s.close)
 	s.mu.Unlock()
 	defer s.draining.Stop()
+	s.finish()
+}
+
+// finish waits until every answer is written, or the session has ended.
+func (s *session) finish() {
 	s.quiesce()
 	s.out.Lock() // the last answer has been paired and may still be on its way
 	defer s.out.Unlock()
@@ -423,90 +432,4 @@ func (s *session) close() {
 		engine.Close()
 	}
 	s.client.Close()
-}
-
-// joinEngine opens the connection to the engine if there is none.
-func (s *session) joinEngine(ctx context.Context) error {
-	if s.engine != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, SignInTime)
-	defer cancel()
-	engine, err := s.gate.Engine.Dial(ctx)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.engine, s.pumped, s.pairing = engine, make(chan struct{}), pairing{}
-	ended := s.ended
-	s.mu.Unlock()
-	if ended {
-		engine.Close()
-	}
-	go s.pump(engine)
-	return nil
-}
-
-// leaveEngine closes the connection to the engine and waits for the last of its
-// replies. Only run calls it.
-func (s *session) leaveEngine() {
-	s.mu.Lock()
-	engine, pumped := s.engine, s.pumped
-	s.engine, s.pairing = nil, pairing{}
-	s.mu.Unlock()
-	if engine != nil {
-		engine.Close()
-		<-pumped
-	}
-}
-
-// pump passes the engine's replies on to the client.
-func (s *session) pump(engine net.Conn) {
-	defer close(s.pumped)
-	buf := make([]byte, bufferSize)
-	for {
-		n, err := engine.Read(buf)
-		if n > 0 {
-			err = errors.Join(s.passOn(engine, buf[:n]), err)
-		}
-		if err != nil {
-			s.lost(engine)
-			return
-		}
-	}
-}
-
-func (s *session) passOn(engine net.Conn, b []byte) error {
-	s.out.Lock()
-	defer s.out.Unlock()
-	s.mu.Lock()
-	if s.engine != engine { // left by RESET
-		s.mu.Unlock()
-		return errEnded
-	}
-	parts, err := s.pairing.feed(b)
-	s.answered.Broadcast()
-	s.mu.Unlock()
-	s.wait()
-	for _, part := range parts {
-		if _, err := s.client.Write(part); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining != nil {
-		s.draining.Reset(closeTime)
-	}
-	return err
-}
-
-// lost ends the session if its engine has gone away.
-func (s *session) lost(engine net.Conn) {
-	s.mu.Lock()
-	current := s.engine == engine
-	s.mu.Unlock()
-	if current {
-		s.close()
-	}
 }

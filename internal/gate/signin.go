@@ -38,22 +38,22 @@ type grant struct {
 	cut    time.Time // when the connection ends unless it signs in again; zero for never
 }
 
-// signIn decides about AUTH user password. The refusal's reason is in the event
-// alone: the peer is told nothing.
-func (g *Gate) signIn(e *Event, user, password string) (grant, bool) {
+// signIn decides about an attempt. The refusal's reason is in the event alone: the
+// peer is told nothing.
+func (g *Gate) signIn(e *Event, a attempt) (grant, bool) {
 	cache, ok := g.World.Cache(g.Cache)
 	if !ok { // deleted this instant
 		return grant{}, e.refuse(reasonUser, "the cache is gone")
 	}
-	member, found := g.World.Member(g.Cache, user)
+	member, found := g.World.Member(g.Cache, a.user)
 	if found && member.Auth != world.AuthIAM {
-		return grant{member: member}, checkPassword(e, member, password)
+		return grant{member: member}, checkPassword(e, member, a.password)
 	}
-	if text := g.trouble.signIn(time.Now()); text != "" {
+	if text := g.trouble.signIn(time.Now(), a.tooMany); text != "" {
 		e.answer = text
 		return grant{}, e.refuse(reasonFault, text)
 	}
-	key, admitted := g.verifyToken(e, cache, user, password)
+	key, admitted := g.verifyToken(e, cache, a.user, a.password)
 	if !admitted {
 		return grant{}, false
 	}

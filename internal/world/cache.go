@@ -293,8 +293,16 @@ type Cache struct {
 	// Group is the user group or ACL; zero means none: everybody is in as the
 	// user default, as on AWS.
 	Group string
+	// Nodes is how many shards a cache in cluster mode has, each of one node, and
+	// is fixed when the cache is made. Zero means one for MemoryDB clusters and
+	// serverless caches, which speak to clients as clusters on AWS whatever their
+	// size; of a replication group, a single node without cluster mode.
+	Nodes int
 	Tags  map[string]string
 }
+
+// maxNodes bounds the processes that a cache takes: on AWS it is 500.
+const maxNodes = 10
 
 // Service is the service that the cache belongs to.
 func (c Cache) Service() string {
@@ -303,6 +311,9 @@ func (c Cache) Service() string {
 	}
 	return ElastiCache
 }
+
+// ClusterMode is whether the cache speaks to clients as a cluster.
+func (c Cache) ClusterMode() bool { return c.Nodes > 0 }
 
 // AllowsIAM is whether the engine is new enough for IAM sign-in: Valkey 7.2 or
 // Redis OSS 7.0.
@@ -326,6 +337,9 @@ func (w *World) PutCache(c Cache) error {
 	}
 	c.Group = strings.ToLower(c.Group)
 	c.Tags = maps.Clone(c.Tags)
+	if c.Kind != ReplicationGroup {
+		c.Nodes = cmp.Or(c.Nodes, 1)
+	}
 	switch {
 	case !slices.Contains([]Kind{ReplicationGroup, ServerlessCache, Cluster}, c.Kind):
 		return errorf("InvalidParameterValue", "kind must be %s, %s or %s", ReplicationGroup, ServerlessCache, Cluster)
@@ -333,10 +347,18 @@ func (w *World) PutCache(c Cache) error {
 		return errorf("InvalidParameterValue", "cache name must be at most 40 letters, digits and single hyphens, a letter first")
 	case !isEngine(c.Engine):
 		return notAnEngine
+	case c.Nodes < 0 || c.Nodes > maxNodes:
+		return errorf("InvalidParameterValue", "nodes must be from 0 to %d", maxNodes)
+	case c.Kind == ServerlessCache && c.Nodes > 1:
+		return errorf("InvalidParameterCombination", "a serverless cache shows its clients one node")
 	}
 	return w.change(func() error {
-		if old, ok := w.caches[c.Name]; ok && old.Kind != c.Kind {
+		old, there := w.caches[c.Name]
+		switch {
+		case there && old.Kind != c.Kind:
 			return errorf("InvalidParameterCombination", "a %s has the name %s", old.Kind, c.Name)
+		case there && old.Nodes != c.Nodes:
+			return errorf("InvalidParameterCombination", "%s has nodes %d, which cannot become %d: resharding is not emulated", c.Name, old.Nodes, c.Nodes)
 		}
 		g, ok := w.groups[groupKey{c.Service(), c.Group}]
 		if c.Group != "" && !ok {

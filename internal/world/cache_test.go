@@ -207,6 +207,10 @@ func TestCachesThatBreakARuleAreRefused(t *testing.T) {
 		{"an unknown group", world.Cache{Name: "a", Group: "nobody"}, "UserGroupNotFound", "User group nobody not found."},
 		{"a group of ElastiCache on MemoryDB", world.Cache{Kind: world.Cluster, Name: "a", Group: "orders"}, "UserGroupNotFound", "orders"},
 		{"a Valkey group on Redis", world.Cache{Name: "a", Group: "on-valkey"}, "InvalidParameterCombination", "Valkey caches only"},
+		{"fewer than no nodes", world.Cache{Name: "a", Nodes: -1}, "InvalidParameterValue", "from 0 to 10"},
+		{"too many nodes", world.Cache{Kind: world.Cluster, Name: "a", Nodes: 11}, "InvalidParameterValue", "from 0 to 10"},
+		{"two nodes without servers", world.Cache{Kind: world.ServerlessCache, Name: "a", Nodes: 2}, "InvalidParameterCombination", "one node"},
+		{"another number of nodes", world.Cache{Name: "taken", Nodes: 1}, "InvalidParameterCombination", "taken has nodes 0, which cannot become 1: resharding is not emulated"},
 		{"a name of another kind", world.Cache{Kind: world.Cluster, Name: "taken"}, "InvalidParameterCombination", "replicationgroup"},
 	} {
 		refused(t, test.what, w.PutCache(test.cache), test.code, test.message)
@@ -237,6 +241,26 @@ func TestCachesGetTheirDefaults(t *testing.T) {
 	}
 	if c, _ := w.Cache("v"); c.Version != "8.1" || c.Service() != world.MemoryDB {
 		t.Errorf("Cache() = %+v", c)
+	}
+}
+
+func TestCachesThatAreClustersOnAWSHaveANode(t *testing.T) {
+	w := world.New("", "")
+	for _, c := range []struct {
+		cache world.Cache
+		nodes int
+	}{
+		{world.Cache{Name: "a"}, 0},
+		{world.Cache{Name: "b", Nodes: 1}, 1},
+		{world.Cache{Name: "c", Nodes: 10}, 10},
+		{world.Cache{Name: "d", Kind: world.ServerlessCache}, 1},
+		{world.Cache{Name: "e", Kind: world.Cluster}, 1},
+		{world.Cache{Name: "f", Kind: world.Cluster, Nodes: 2}, 2},
+	} {
+		must(t, w.PutCache(c.cache), w.PutCache(c.cache))
+		if got, _ := w.Cache(c.cache.Name); got.Nodes != c.nodes || got.ClusterMode() != (c.nodes > 0) {
+			t.Errorf("Cache() = %+v, want %d nodes", got, c.nodes)
+		}
 	}
 }
 
