@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +21,6 @@ const (
 	// maxErrorLine is how much of an error is kept.
 	maxErrorLine = 256
 )
-
-var errClosed = fmt.Errorf("closed before the sign-in was answered: %w", net.ErrClosed)
 
 // A Conn is a connection that knows of the sign-ins on it. A client library writes
 // AUTH or HELLO in one piece, on a connection on which nothing else is awaited, so
@@ -50,14 +46,24 @@ type Conn struct {
 // Write notes a sign-in, and has it wait for its turn.
 func (c *Conn) Write(b []byte) (int, error) {
 	if isSignIn(b) && !c.among.Load() {
-		ctx, cancel := context.WithTimeout(context.Background(), turnWait)
-		defer cancel()
-		if err := c.SignIn.Claim(ctx); err != nil {
+		if err := c.ask(); err != nil {
 			return 0, err
 		}
-		c.asked.Store(true)
 	}
 	return c.Conn.Write(b)
+}
+
+func (c *Conn) ask() error {
+	if err := c.Err(); err != nil { // it is too late to renew
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), turnWait)
+	defer cancel()
+	if err := c.SignIn.Claim(ctx); err != nil {
+		return err
+	}
+	c.asked.Store(true)
+	return nil
 }
 
 // isSignIn is whether a request begins with AUTH, or with HELLO that has AUTH in
@@ -139,7 +145,7 @@ func firstLine(b []byte) string {
 // Raw is what TLS runs over, for a look at it; nil where that is not possible.
 func (c *Conn) Raw() syscall.RawConn { return c.raw }
 
-// Close closes the connection and forgets it.
+// Close closes the connection and forgets it, with a sign-in that was given up.
 func (c *Conn) Close() error {
 	c.closing.Do(func() {
 		c.mu.Lock()
@@ -147,9 +153,6 @@ func (c *Conn) Close() error {
 			c.timer.Stop()
 		}
 		c.mu.Unlock()
-		if c.asked.Load() {
-			c.SignIn.End(errClosed)
-		}
 		c.SignIn.Close()
 		if c.OnClose != nil {
 			c.OnClose()

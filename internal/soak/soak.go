@@ -24,6 +24,9 @@ const (
 	TokenTTL      = 3 * time.Second
 	ConnectionTTL = 6 * time.Second
 	CredentialTTL = 5 * time.Second
+	// credentialMargin is how much before their end credentials are replaced, as the
+	// SDK's cache does with an ExpiryWindow.
+	credentialMargin = 500 * time.Millisecond
 )
 
 // Renewal is to ConnectionTTL what the default is to 12 hours, nearly.
@@ -74,7 +77,7 @@ type rotating struct {
 func (r *rotating) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Now().Before(r.now.Expires) {
+	if time.Now().Add(credentialMargin).Before(r.now.Expires) {
 		return r.now, nil
 	}
 	next, err := r.source.Retrieve(ctx)
@@ -91,7 +94,8 @@ func (r *rotating) Retrieve(ctx context.Context) (aws.Credentials, error) {
 
 // A Client is one to put under load.
 type Client struct {
-	Name string
+	Name    string
+	SignIns *rediam.SignIns // those of the client
 	// Step does one piece of work of a worker, whose number it gets, and how many
 	// it has done before.
 	Step func(ctx context.Context, worker, done int) error
