@@ -56,7 +56,19 @@ type Dialer struct {
 // member is an open connection. Whoever has borrowed it may use its fields.
 type member struct {
 	*dial.Conn
-	due time.Time
+	due    time.Time // for a renewal
+	latest time.Time // for one that is sure to come before the service closes the connection
+}
+
+// renewed says when the connection that has just signed in is due again.
+func (d *Dialer) renewed(m *member) {
+	now := time.Now()
+	m.due, m.latest = now.Add(d.renewal.Jittered()), now.Add(d.renewal.After+d.renewal.Spread)
+}
+
+// failed says so of one that could not be renewed, and goes on with what it has.
+func (d *Dialer) failed(m *member) {
+	m.due, m.latest = time.Now().Add(d.renewal.Retry()), time.Time{}
 }
 
 // DialContext opens a connection that is signed in, with AUTH and two arguments:
@@ -73,7 +85,8 @@ func (d *Dialer) DialContext(ctx context.Context) (redis.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &member{Conn: conn, due: time.Now().Add(d.renewal.Jittered())}
+	m := &member{Conn: conn}
+	d.renewed(m)
 	c, err := d.signIn(ctx, m)
 	if err != nil {
 		conn.Close()
@@ -92,14 +105,7 @@ func (d *Dialer) signIn(ctx context.Context, m *member) (redis.Conn, error) {
 		redis.DialContextFunc(func(context.Context, string, string) (net.Conn, error) { return m, nil }),
 		redis.DialUseTLS(false),
 		redis.DialUsername(token.User), redis.DialPassword(token.Password))
-	stop := context.AfterFunc(ctx, func() {
-		m.SignIn.End(ctx.Err())
-		m.Close()
-	})
 	c, err := redis.DialContext(ctx, "tcp", d.Addr, options...)
-	if !stop() { // m is closed, or will be at once
-		err = fmt.Errorf("rediam: sign in to %s: %w", d.Addr, ctx.Err())
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +126,8 @@ func (d *Dialer) forget(c redis.Conn) {
 }
 
 // TestOnBorrowContext is for redis.Pool: it refuses a connection that the other
-// side has closed, and signs one in again that is due. If the service or the token
+// side has closed, or may be about to since it was idle until after its time, and
+// signs one in again that is due. If the service or the token
 // source refuses that, the connection stays as it was, which goes on working, and
 // is due again soon.
 func (d *Dialer) TestOnBorrowContext(ctx context.Context, c redis.Conn, _ time.Time) error {
@@ -133,8 +140,11 @@ func (d *Dialer) TestOnBorrowContext(ctx context.Context, c redis.Conn, _ time.T
 	if err := m.Err(); err != nil {
 		return err
 	}
-	if time.Now().Before(m.due) {
+	switch now := time.Now(); {
+	case now.Before(m.due):
 		return nil
+	case !m.latest.IsZero() && now.After(m.latest):
+		return errors.New("rediam: the connection was idle until the service may close it")
 	}
 	return d.renew(ctx, c, m)
 }
@@ -142,18 +152,17 @@ func (d *Dialer) TestOnBorrowContext(ctx context.Context, c redis.Conn, _ time.T
 func (d *Dialer) renew(ctx context.Context, c redis.Conn, m *member) error {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
-	m.due = time.Now().Add(d.renewal.Retry())
 	token, err := m.SignIn.Sign(ctx)
-	if err != nil {
-		return nil // counted and logged
+	if err != nil { // counted and logged
+		d.failed(m)
+		return nil
 	}
 	_, err = redis.DoContext(c, ctx, "AUTH", token.User, token.Password)
 	if refused := redis.Error(""); errors.As(err, &refused) {
+		d.failed(m)
 		return nil
 	}
-	if err == nil {
-		m.due = time.Now().Add(d.renewal.Jittered())
-	}
+	d.renewed(m)
 	return err
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +23,8 @@ const (
 	// maxErrorLine is how much of an error is kept.
 	maxErrorLine = 256
 )
+
+var errClosed = fmt.Errorf("closed before the sign-in was answered: %w", net.ErrClosed)
 
 // A Conn is a connection that knows of the sign-ins on it. A client library writes
 // AUTH or HELLO in one piece, on a connection on which nothing else is awaited, so
@@ -145,7 +149,7 @@ func firstLine(b []byte) string {
 // Raw is what TLS runs over, for a look at it; nil where that is not possible.
 func (c *Conn) Raw() syscall.RawConn { return c.raw }
 
-// Close closes the connection and forgets it, with a sign-in that was given up.
+// Close closes the connection and forgets it.
 func (c *Conn) Close() error {
 	c.closing.Do(func() {
 		c.mu.Lock()
@@ -153,6 +157,9 @@ func (c *Conn) Close() error {
 			c.timer.Stop()
 		}
 		c.mu.Unlock()
+		if c.asked.Load() {
+			c.SignIn.End(errClosed)
+		}
 		c.SignIn.Close()
 		if c.OnClose != nil {
 			c.OnClose()

@@ -39,8 +39,8 @@ func judge(head []byte) State {
 	return Pending
 }
 
-// Err is an error if the other side has closed the connection, which TLS hides
-// from the client libraries until they write. Nobody may be reading.
+// Err is an error if the other side has closed the connection. Nobody may be
+// reading.
 func (c *Conn) Err() error {
 	if c.Look() == Closed {
 		return io.EOF

@@ -5,7 +5,8 @@ package dial
 import "syscall"
 
 // Look tells, without reading and without waiting, what an idle connection has
-// received.
+// received: TLS hides from the client libraries that it has been closed, until they
+// write.
 func (c *Conn) Look() State {
 	if c.raw == nil {
 		return Quiet
