@@ -296,6 +296,18 @@ func TestANodeThatDiesEndsTheEmulator(t *testing.T) {
 	})
 }
 
+func TestCtrlCIsForTheEmulatorAlone(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, engine string) {
+		dir := temporary(t)
+		emulator.Start(t, emulator.Config{Engine: engine})
+		for _, pid := range children(t, dir) {
+			if group, err := syscall.Getpgid(pid); group != pid || err != nil {
+				t.Errorf("the engine %d is in the process group %d, %v", pid, group, err)
+			}
+		}
+	})
+}
+
 // engineOf is the process of a node of the first cache.
 func engineOf(t *testing.T, dir string, node int) int {
 	t.Helper()
