@@ -126,10 +126,11 @@ func usesEveryNode(t *testing.T, srv *emulator.Server, client *redis.ClusterClie
 		return nil
 	}))
 	var told, shards []string
-	slots, err := client.ClusterSlots(ctx).Result()
+	slots, err := client.Do(ctx, "CLUSTER", "SLOTS").Slice() // first, last, node
 	must(t, err)
 	for _, s := range slots {
-		told = append(told, s.Nodes[0].Addr)
+		node := s.([]any)[2].([]any)
+		told = append(told, fmt.Sprintf("%s:%d", node[0], node[1]))
 	}
 	list, err := client.ClusterShards(ctx).Result()
 	must(t, err)
@@ -293,6 +294,18 @@ func TestANodeThatDiesEndsTheEmulator(t *testing.T) {
 			w.ends()
 		}
 		emptied(t, dir)
+	})
+}
+
+func TestCtrlCIsForTheEmulatorAlone(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, engine string) {
+		dir := temporary(t)
+		emulator.Start(t, emulator.Config{Engine: engine})
+		for _, pid := range children(t, dir) {
+			if group, err := syscall.Getpgid(pid); group != pid || err != nil {
+				t.Errorf("the engine %d is in the process group %d, %v", pid, group, err)
+			}
+		}
 	})
 }
 

@@ -52,7 +52,7 @@ func startChild(ctx context.Context, path, dir string, more ...string) (*child, 
 	c.process.WaitDelay = time.Second // a process of its own may hold its output open
 	c.process.Stdin = strings.NewReader(configuration(socket, c.password, more))
 	c.process.Stdout, c.process.Stderr = c.output, c.output
-	dieWithParent(c.process)
+	setApart(c.process)
 	started := make(chan error)
 	go c.run(started)
 	if err := <-started; err != nil {

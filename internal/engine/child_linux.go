@@ -5,8 +5,9 @@ import (
 	"syscall"
 )
 
-// dieWithParent has the kernel end the process when this one ends, even by
-// SIGKILL.
-func dieWithParent(c *exec.Cmd) {
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+// setApart has the kernel end the process when this one ends, even by SIGKILL, and
+// spares it the Ctrl-C that a terminal sends to a whole process group: this process
+// ends its engines when it has ended what uses them.
+func setApart(c *exec.Cmd) {
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -1,9 +1,9 @@
-//go:build !linux
+//go:build !unix
 
 package engine
 
 import "os/exec"
 
-// dieWithParent does nothing where the kernel has no such thing: there an engine
-// outlives an emulator that is killed with SIGKILL.
-func dieWithParent(*exec.Cmd) {}
+// setApart does nothing where there are no process groups. An engine outlives an
+// emulator that is killed.
+func setApart(*exec.Cmd) {}

@@ -205,7 +205,7 @@ func (m member) configuration(busKey string) []string {
 		fmt.Sprintf("tls-ca-cert-file %q", busKey),
 	}
 	if m.host != "" {
-		lines = append(lines, "cluster-announce-hostname "+m.host, "cluster-preferred-endpoint-type hostname")
+		lines = append(lines, fmt.Sprintf("cluster-announce-hostname %q", m.host), "cluster-preferred-endpoint-type hostname")
 	}
 	return lines
 }

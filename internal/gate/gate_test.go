@@ -56,7 +56,8 @@ func (silentEngine) Dial(context.Context) (net.Conn, error) {
 }
 
 // serve runs a gate whose only user has a password, in front of no engine or this
-// one, until the test ends, and returns a way to connect, on which wrap lays what the gate is to see.
+// one, until the test ends, and returns a way to connect, on which wrap lays what
+// the gate is to see.
 func serve(t *testing.T, g *gate.Gate, engines ...gate.Engine) (connect func(wrap ...func(net.Conn) net.Conn) net.Conn) {
 	t.Helper()
 	w := world.New("", "")

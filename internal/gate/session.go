@@ -67,7 +67,7 @@ type session struct {
 	grant    grant
 	renewals int
 	underWay bool        // the gate counts a sign-in of this session
-	greeted  bool        // the answer to HELLO has come and is not yet written
+	greeted  bool        // and the engine's answer to its HELLO has come, but is not yet written
 	draining *time.Timer // set once the client has sent EOF
 	ended    bool
 	killed   bool // by CLIENT KILL; it ends soon
