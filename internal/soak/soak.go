@@ -29,8 +29,9 @@ const (
 	credentialMargin = 500 * time.Millisecond
 )
 
-// Renewal is to ConnectionTTL what the default is to 12 hours, nearly.
-var Renewal = rediam.Renewal{After: 4 * time.Second}
+// Renewal leaves at least 2.3 s of ConnectionTTL to a machine that stands still for
+// a while, as ones that many share do; by default it leaves an hour of 12.
+var Renewal = rediam.Renewal{After: 3 * time.Second}
 
 const (
 	// Workers are the goroutines that use one client, and Connections what its pool
