@@ -11,14 +11,19 @@ import (
 // conn answers the look that the pool takes at a connection before it lends it. By
 // itself go-redis looks at connections without TLS only, and finds out that
 // another one has been closed when a command has failed on it.
-type conn struct{ *dial.Conn }
+type conn struct {
+	*dial.Conn
+	below look
+}
 
 var (
-	_ net.Conn     = conn{}
-	_ syscall.Conn = conn{}
+	_ net.Conn     = (*conn)(nil)
+	_ syscall.Conn = (*conn)(nil)
 )
 
-func (c conn) SyscallConn() (syscall.RawConn, error) { return look{c.Raw(), c.Conn}, nil }
+func newConn(c *dial.Conn) *conn { return &conn{c, look{c.Raw(), c}} }
+
+func (c *conn) SyscallConn() (syscall.RawConn, error) { return &c.below, nil }
 
 // look is the connection below TLS, for go-redis to look at: what TLS sends for
 // itself is not there to be seen, and where it has ended, that is.
@@ -27,7 +32,7 @@ type look struct {
 	conn *dial.Conn
 }
 
-func (l look) Read(peek func(fd uintptr) (done bool)) error {
+func (l *look) Read(peek func(fd uintptr) (done bool)) error {
 	switch l.conn.Look() {
 	case dial.Closed:
 		return io.EOF

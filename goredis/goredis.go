@@ -143,7 +143,7 @@ func (f fields) dialWith(src rediam.TokenSource) *rediam.SignIns {
 		if err != nil {
 			return nil, err
 		}
-		return conn{c}, nil
+		return newConn(c), nil
 	}
 	return dialer.SignIns
 }

@@ -120,6 +120,9 @@ func unverified() *tls.Config {
 	return c
 }
 
+// idle is more than what it takes for a connection to count as such.
+const idle = 20 * time.Millisecond
+
 // A connection that was closed while it was idle costs no command, though none is
 // tried again here.
 func TestNoticesConnectionsThatWereClosedWhileIdle(t *testing.T) {
@@ -135,6 +138,7 @@ func TestNoticesConnectionsThatWereClosedWhileIdle(t *testing.T) {
 						t.Fatalf("the pool has %d idle connections, want 20", client.PoolStats().IdleConns)
 					}
 				}
+				<-time.After(idle)
 				if _, err := srv.Cut("", -1); err != nil {
 					t.Fatal(err)
 				}
@@ -244,6 +248,7 @@ func TestNoSecretIsInAnyOutput(t *testing.T) {
 		client := newClient(t, srv, way, signIns, rediam.Renewal{}, nil)
 		must(t, client.Ping(t.Context()).Err())
 		must(t, srv.Fault("", emulator.Fault{SignIn: emulator.ErrThrottled}))
+		<-time.After(idle)
 		if _, err := srv.Cut("", -1); err != nil {
 			t.Fatal(err)
 		}

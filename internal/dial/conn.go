@@ -24,6 +24,9 @@ const (
 	maxErrorLine = 256
 )
 
+// start is what times are counted from: the difference takes one look at the clock.
+var start = time.Now()
+
 var errClosed = fmt.Errorf("closed before the sign-in was answered: %w", net.ErrClosed)
 
 // A Conn is a connection that knows of the sign-ins on it. A client library writes
@@ -39,8 +42,9 @@ type Conn struct {
 
 	raw syscall.RawConn // what TLS runs over; nil where that cannot be looked at
 
-	asked   atomic.Bool // a sign-in has been written and its answer not been read
-	among   atomic.Bool // so it has among other requests
+	used    atomic.Int64 // when something was read last, since start
+	asked   atomic.Bool  // a sign-in has been written and its answer not been read
+	among   atomic.Bool  // so it has among other requests
 	closing sync.Once
 
 	mu    sync.Mutex  // guards timer
@@ -71,21 +75,27 @@ func (c *Conn) ask() error {
 }
 
 // isSignIn is whether a request begins with AUTH, or with HELLO that has AUTH in
-// it, as client libraries write them.
+// it, as client libraries write them. It looks at every request, so it gives up
+// early.
 func isSignIn(b []byte) bool {
 	const longest = 96 // *7 $5 HELLO $1 3 $4 AUTH
-	if len(b) < 16 || b[0] != '*' {
+	_, name, _ := bytes.Cut(b[:min(len(b), longest)], []byte("\n"))
+	if len(name) < len("$4\r\nAUTH\r\n") || name[0] != '$' {
 		return false
 	}
-	head := bytes.ToUpper(b[:min(len(b), longest)])
-	_, after, _ := bytes.Cut(head, []byte("\r\n"))
-	auth := []byte("$4\r\nAUTH\r\n")
-	return bytes.HasPrefix(after, auth) || bytes.HasPrefix(after, []byte("$5\r\nHELLO\r\n")) && bytes.Contains(after, auth)
+	switch string(name[1:5]) {
+	case "4\r\nA", "4\r\na":
+		return bytes.EqualFold(name[4:8], []byte("auth"))
+	case "5\r\nH", "5\r\nh":
+		return bytes.EqualFold(name[4:9], []byte("hello")) && bytes.Contains(bytes.ToUpper(name[9:]), []byte("\r\n$4\r\nAUTH\r\n"))
+	}
+	return false
 }
 
 // Read notes the answer to a sign-in.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	c.used.Store(int64(time.Since(start)))
 	switch {
 	case c.asked.Load():
 		c.answered(b[:n], err)

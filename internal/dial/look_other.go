@@ -2,6 +2,6 @@
 
 package dial
 
-// Look cannot tell here: a client finds out that a connection is closed when it
+// received cannot tell here: a client finds out that a connection is closed when it
 // uses it.
-func (c *Conn) Look() State { return Quiet }
+func (c *Conn) received() State { return Quiet }

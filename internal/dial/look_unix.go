@@ -4,10 +4,8 @@ package dial
 
 import "syscall"
 
-// Look tells, without reading and without waiting, what an idle connection has
-// received: TLS hides from the client libraries that it has been closed, until they
-// write.
-func (c *Conn) Look() State {
+// received looks at the socket.
+func (c *Conn) received() State {
 	if c.raw == nil {
 		return Quiet
 	}

@@ -29,7 +29,7 @@ const (
 	benchWorkers = 50
 	benchUser    = "static-user"
 	benchSecret  = "a-static-password-1"
-	slice        = 300 * time.Millisecond // of one turn
+	slice        = 150 * time.Millisecond // of one turn
 )
 
 // A load sends one GET.
