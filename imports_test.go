@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"internal/engine":    append([]string{"internal/world"}, foundations...),
 	"internal/awsapi":    append([]string{"internal/world"}, foundations...),
 	"emulator/clients":   {}, // tests alone
+	"examples":           {}, // likewise
 	"emulator":           append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi"}, foundations...),
 }
 

@@ -1,0 +1,228 @@
+package dial_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/internal/dial"
+)
+
+// settled is longer than a connection has to be idle to be worth a look.
+const settled = 30 * time.Millisecond
+
+type source struct{}
+
+func (source) Token(context.Context) (rediam.Token, error) { return rediam.Token{}, nil }
+
+// pair is a connection of a dialler and the server's side of it.
+func pair(t *testing.T, version uint16) (signIns *rediam.SignIns, client *dial.Conn, server *tls.Conn) {
+	t.Helper()
+	known := httptest.NewTLSServer(nil)
+	defer known.Close()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: known.TLS.Certificates, MaxVersion: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	accepted := make(chan *tls.Conn, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		server := conn.(*tls.Conn)
+		if err := server.Handshake(); err != nil {
+			t.Error(err)
+		}
+		accepted <- server
+	}()
+	signIns = rediam.Limit(source{}, 1)
+	trust := known.Client().Transport.(*http.Transport).TLSClientConfig
+	d := dial.Dialer{SignIns: signIns, TLS: &tls.Config{RootCAs: trust.RootCAs, ServerName: "example.com"}}
+	client, err = d.DialContext(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server = <-accepted
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return signIns, client, server
+}
+
+func write(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+		t.Fatalf("read %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestALookTellsWhetherTheOtherSideHasClosed(t *testing.T) {
+	for name, version := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
+		for _, v := range []struct {
+			name string
+			do   func(server *tls.Conn)
+			want dial.State
+		}{
+			{"nothing", func(*tls.Conn) {}, dial.Quiet},
+			{"data", func(s *tls.Conn) { write(t, s, ">2\r\n+invalidate\r\n*1\r\n+foo1\r\n") }, dial.Pending},
+			{"the end of TLS", func(s *tls.Conn) { s.CloseWrite() }, dial.Closed},
+			{"the end of TCP", func(s *tls.Conn) { s.Close() }, dial.Closed},
+			{"a reset", func(s *tls.Conn) { s.NetConn().(*net.TCPConn).SetLinger(0); s.NetConn().Close() }, dial.Closed},
+			{"a half of it", func(s *tls.Conn) { s.NetConn().(*net.TCPConn).CloseWrite() }, dial.Closed},
+		} {
+			_, client, server := pair(t, version)
+			write(t, server, "+OK\r\n") // with what TLS sends after the handshake
+			read(t, client, "+OK\r\n")
+			if got := client.Look(); got != dial.Quiet {
+				t.Errorf("%s: before %s there is %v", name, v.name, got)
+			}
+			v.do(server)
+			<-time.After(settled)
+			if got := client.Look(); got != v.want || (client.Err() != nil) != (v.want == dial.Closed) {
+				t.Errorf("%s: after %s there is %v, %v, want %v", name, v.name, got, client.Err(), v.want)
+			}
+		}
+	}
+}
+
+func TestSignInsAreToldFromTheirAnswers(t *testing.T) {
+	auth, hello := "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n", "*5\r\n$5\r\nhello\r\n$1\r\n3\r\n$4\r\nauth\r\n$1\r\nu\r\n$1\r\np\r\n"
+	wrongPass := "-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+	for _, v := range []struct {
+		name             string
+		talk             []string // request, answer, request, answer
+		signIns, renewed int64
+		failures         map[rediam.Cause]int64
+	}{
+		{"AUTH", []string{auth, "+OK\r\n"}, 1, 0, nil},
+		{"auth in small letters", []string{strings.ToLower(auth), "+OK\r\n"}, 1, 0, nil},
+		{"HELLO with AUTH", []string{hello, "%1\r\n+proto\r\n:3\r\n"}, 1, 0, nil},
+		{"HELLO in a pipeline", []string{hello + "*1\r\n$4\r\nPING\r\n", "%0\r\n+PONG\r\n"}, 1, 0, nil},
+		{"HELLO without AUTH", []string{"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n", "%0\r\n"}, 0, 0, nil},
+		{"other commands", []string{"*1\r\n$4\r\nPING\r\n", "+PONG\r\n", "*2\r\n$4\r\nHGET\r\n$4\r\nAUTH\r\n", "-ERR\r\n"}, 0, 0, nil},
+		{"refused", []string{auth, wrongPass}, 0, 0, map[rediam.Cause]int64{rediam.CauseRefused: 1}},
+		{"HELLO refused and AUTH taken", []string{hello, "-ERR unknown command 'hello'\r\n", auth, "+OK\r\n"}, 1, 0, map[rediam.Cause]int64{rediam.CauseOther: 1}},
+		{"both refused", []string{hello, wrongPass, auth, wrongPass}, 0, 0, map[rediam.Cause]int64{rediam.CauseRefused: 2}},
+		{"a push before the answer", []string{auth, ">1\r\n+x\r\n", "", "+OK\r\n"}, 1, 0, nil},
+		{"renewed", []string{auth, "+OK\r\n", auth, "+OK\r\n"}, 1, 1, nil},
+		{"a renewal refused", []string{auth, "+OK\r\n", auth, "-ERR Exceeded limit of IAM Authentication requests\r\n"}, 1, 0, map[rediam.Cause]int64{rediam.CauseThrottled: 1}},
+	} {
+		signIns, client, server := pair(t, tls.VersionTLS13)
+		for i := 0; i < len(v.talk); i += 2 {
+			write(t, client, v.talk[i])
+			read(t, server, v.talk[i])
+			write(t, server, v.talk[i+1])
+			read(t, client, v.talk[i+1])
+		}
+		got := signIns.Counts()
+		if got.SignIns != v.signIns || got.Renewals != v.renewed || len(got.Failures) != len(v.failures) {
+			t.Errorf("%s: Counts() = %+v, want %d sign-ins, %d renewals, %v", v.name, got, v.signIns, v.renewed, v.failures)
+		}
+		for cause, n := range v.failures {
+			if got.Failures[cause] != n {
+				t.Errorf("%s: %d failures by %s, want %d", v.name, got.Failures[cause], cause, n)
+			}
+		}
+		client.Close()
+		if next := signIns.Open(); next.Begin(t.Context()) != nil || signIns.Counts().Connections != 0 {
+			t.Errorf("%s: something is left", v.name)
+		}
+	}
+}
+
+func TestASignInThatIsNotAnsweredIsAFailure(t *testing.T) {
+	for name, end := range map[string]func(client *dial.Conn, server *tls.Conn){
+		"closed by the other side": func(client *dial.Conn, server *tls.Conn) { server.Close(); client.Read(make([]byte, 1)) },
+		"closed by this side":      func(client *dial.Conn, _ *tls.Conn) { client.Close(); client.Close() },
+	} {
+		signIns, client, server := pair(t, tls.VersionTLS13)
+		write(t, client, "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n")
+		end(client, server)
+		if got := signIns.Counts(); got.Failures[rediam.CauseConnection] != 1 || got.Connections != 0 {
+			t.Errorf("%s: Counts() = %+v, want one failure", name, got)
+		}
+	}
+}
+
+// The answer to a renewal that goes out among other requests cannot be told from
+// theirs, but an error of sign-ins can.
+func TestARenewalAmongOtherRequestsIsGoodUnlessAnErrorComes(t *testing.T) {
+	for name, v := range map[string]struct {
+		answers  string
+		throttle int64
+	}{
+		"good":            {"+OK\r\n$3\r\nfoo\r\n", 0},
+		"refused":         {"$3\r\nfoo\r\n-ERR Exceeded limit of IAM Authentication requests\r\n:1\r\n", 1},
+		"text in a value": {"$53\r\nx-ERR Exceeded limit of IAM Authentication requests...\r\n", 0},
+	} {
+		signIns, client, server := pair(t, tls.VersionTLS13)
+		client.SignIn.Begin(t.Context())
+		client.SignIn.End(nil)
+		client.SignIn.Begin(t.Context())
+		client.Among(settled)
+		write(t, client, "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n")
+		write(t, server, v.answers)
+		read(t, client, v.answers)
+		next := signIns.Open()
+		if err := next.Begin(t.Context()); err != nil { // waits for the verdict
+			t.Fatal(err)
+		}
+		if got := signIns.Counts(); got.Renewals != 1-v.throttle || got.Failures[rediam.CauseThrottled] != v.throttle {
+			t.Errorf("%s: Counts() = %+v, want %d throttled", name, got, v.throttle)
+		}
+	}
+}
+
+func TestRefusesTLSThatShowsTokensToOthers(t *testing.T) {
+	unverified := &tls.Config{}
+	unverified.InsecureSkipVerify = true
+	if dial.CheckTLS(nil) == nil || dial.CheckTLS(unverified) == nil || dial.CheckTLS(&tls.Config{}) != nil {
+		t.Error("CheckTLS takes no TLS or TLS that does not verify, or refuses one that does")
+	}
+	known := httptest.NewTLSServer(nil)
+	defer known.Close()
+	signIns := rediam.Follow(source{})
+	for name, d := range map[string]dial.Dialer{
+		"unknown authority": {SignIns: signIns, TLS: &tls.Config{}},
+		"own TLS that does not verify": {SignIns: signIns, TLS: &tls.Config{}, Open: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return (&tls.Dialer{Config: unverified}).DialContext(ctx, network, addr)
+		}},
+	} {
+		if conn, err := d.DialContext(t.Context(), "tcp", known.Listener.Addr().String()); err == nil {
+			conn.Close()
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if got := signIns.Counts(); len(got.Failures) == 0 || got.Connections != 0 {
+		t.Errorf("Counts() = %+v, want failures and no connection", got)
+	}
+}
+
+func TestDiallingEndsInTime(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	d := dial.Dialer{SignIns: rediam.Follow(source{}), TLS: &tls.Config{}, Timeout: settled}
+	if _, err := d.DialContext(t.Context(), "tcp", silent.Addr().String()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("DialContext() = %v, want the deadline", err)
+	}
+}
