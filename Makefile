@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 10000x
 
-.PHONY: demo demo-check ready test lint unit fuzz bench soak
+.PHONY: demo demo-check ready test lint unit clients fuzz bench soak
 
 demo:
 	go run ./cmd/rediam demo
@@ -26,7 +26,7 @@ ready:
 	  kill $$pid; wait $$pid; \
 	done; rm -f bin/ready.env
 
-test: lint unit fuzz
+test: lint unit clients fuzz
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
@@ -35,6 +35,11 @@ lint:
 
 unit:
 	go test -race ./...
+
+# Every Go client for 15 lives of a connection, and 1,000 connections that are
+# dropped at once: by itself, since it is about seconds.
+clients:
+	REDIAM_SOAK=15 REDIAM_STORM=1000 go test -race -count=1 -timeout 15m ./internal/soak
 
 # A count rather than a time: at the end of a time the fuzzer may report its own
 # deadline as a failure.
@@ -46,7 +51,10 @@ fuzz:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
-# What takes too long for every change: long fuzzing and long comparisons.
+# What takes too long for every change: long fuzzing, long comparisons, the clients
+# for 100 lives and 5,000 connections.
 soak:
+	REDIAM_SOAK=100 go test -race -count=1 -timeout 30m -run Soak -v ./internal/soak
+	REDIAM_STORM=5000 go test -count=1 -timeout 30m -run Storm -v ./internal/soak
 	REDIAM_ACL_RUNS=250 go test -count=1 ./internal/acl
 	$(MAKE) fuzz FUZZTIME=2000000x

@@ -7,12 +7,12 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/goredis"
 )
 
 // asInTheREADME is the README's program, so that it compiles.
@@ -30,13 +30,11 @@ func asInTheREADME(ctx context.Context) *redis.Client {
 	if err := rediam.Probe(ctx, signer); err != nil { // no credentials: fail here, not at the first command
 		log.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{
-		Addr:                       "master.orders.abc123.euw1.cache.amazonaws.com:6379",
-		TLSConfig:                  &tls.Config{MinVersion: tls.VersionTLS12},
-		CredentialsProviderContext: rediam.BasicAuth(signer),
-		ConnMaxLifetime:            9 * time.Hour, // AWS closes a connection 12 h after its last sign-in
-		ConnMaxLifetimeJitter:      2 * time.Hour,
-	})
+	options := &redis.Options{Addr: "master.orders.abc123.euw1.cache.amazonaws.com:6379", TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if err := goredis.Configure(options, signer, rediam.Renewal{}); err != nil { // AWS closes a connection 12 h after its last sign-in
+		log.Fatal(err)
+	}
+	client := redis.NewClient(options)
 	return client
 }
 

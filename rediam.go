@@ -2,8 +2,9 @@
 // OSS and Valkey) with AWS IAM instead of a password.
 //
 // A [Signer] turns AWS credentials into tokens: short-lived passwords that the
-// service accepts in AUTH and HELLO. It is a [TokenSource], and every client
-// library takes a TokenSource in one line. For go-redis:
+// service accepts in AUTH and HELLO. It is a [TokenSource], which the packages
+// goredis, redigo and valkeygo give to the client libraries of these names. For
+// go-redis:
 //
 //	signer := &rediam.Signer{
 //		Cache:       "orders",     // the replication group id, not the endpoint
@@ -11,18 +12,19 @@
 //		Region:      "eu-west-1",
 //		Credentials: awsConfig.Credentials,
 //	}
-//	client := redis.NewClient(&redis.Options{
-//		Addr:                       "master.orders.abc123.euw1.cache.amazonaws.com:6379",
-//		TLSConfig:                  &tls.Config{},
-//		CredentialsProviderContext: rediam.BasicAuth(signer),
-//	})
+//	options := &redis.Options{Addr: "master.orders.abc123.euw1.cache.amazonaws.com:6379", TLSConfig: &tls.Config{}}
+//	if err := goredis.Configure(options, signer, rediam.Renewal{}); err != nil {
+//		log.Fatal(err)
+//	}
+//	client := redis.NewClient(options)
 //
 // A token is made afresh each time one is asked for. That takes some
 // microseconds and no network, so nothing is cached here and no goroutine runs;
 // the AWS SDK caches the credentials underneath. A connection that is signed in
 // stays so when its token expires, but AWS closes it after 12 hours unless it
-// has sent AUTH with a new token meanwhile: give the pool a maximum age below
-// that (ConnMaxLifetime in go-redis).
+// has sent AUTH with a new token meanwhile: [Renewal] says when it does, or is
+// replaced. [Limit] bounds how many sign in at one time; [SignIns] counts them.
+// [Config.Explain] tells what may be behind an error.
 //
 // [Probe] makes a program without credentials fail at its start rather than at
 // its first command. [Config] reads a program's Redis settings, with IAM or

@@ -16,6 +16,7 @@ import (
 // that can is noticed.
 
 func TestSubscriptionsAreCutAndComeBack(t *testing.T) {
+	t.Parallel()
 	srv := emulator.Start(t, short)
 	client := newClient(t, srv, goredis.Configure[redis.Options], signer(srv), shortRenewal, nil)
 	subscription := client.Subscribe(t.Context(), "news")

@@ -22,25 +22,27 @@ import (
 
 // short lives make a test see a day in seconds.
 var (
-	short        = emulator.Config{TokenTTL: time.Second, ConnectionTTL: 2 * time.Second}
-	shortRenewal = rediam.Renewal{After: 1300 * time.Millisecond}
+	short        = emulator.Config{TokenTTL: 2 * time.Second, ConnectionTTL: 4 * time.Second}
+	shortRenewal = rediam.Renewal{After: 1500 * time.Millisecond}
 )
 
 func TestRenewsByRecyclingPastManyLivesOfAConnection(t *testing.T) {
+	t.Parallel()
 	srv := emulator.Start(t, short)
 	signIns := rediam.Follow(signer(srv))
 	client := newClient(t, srv, goredis.Configure[redis.Options], signIns, shortRenewal, nil)
-	count(t, client, 4*short.ConnectionTTL)
+	count(t, client, 3*short.ConnectionTTL)
 	if got := signIns.Counts(); got.SignIns < 4 || got.Renewals != 0 || len(got.Failures) > 0 {
 		t.Errorf("Counts() = %+v, want at least 4 sign-ins and no renewal", got)
 	}
 }
 
 func TestRenewsInPlacePastManyLivesOfAConnection(t *testing.T) {
+	t.Parallel()
 	srv := emulator.Start(t, short)
 	signIns := rediam.Follow(signer(srv))
 	client := newClient(t, srv, goredis.Stream[redis.Options], signIns, shortRenewal, nil)
-	count(t, client, 4*short.ConnectionTTL)
+	count(t, client, 3*short.ConnectionTTL)
 	renewals := 0
 	for _, s := range srv.Sessions(emulator.DefaultCache) {
 		renewals += s.Renewals

@@ -57,16 +57,17 @@ func do(ctx context.Context, p *redis.Pool, command string, args ...any) (any, e
 }
 
 func TestRenewsInPlacePastManyLivesOfAConnection(t *testing.T) {
-	srv := emulator.Start(t, emulator.Config{TokenTTL: time.Second, ConnectionTTL: 2 * time.Second})
+	t.Parallel()
+	srv := emulator.Start(t, emulator.Config{TokenTTL: 2 * time.Second, ConnectionTTL: 4 * time.Second})
 	signIns := new(rediam.SignIns)
 	d := dialer(srv, func(d *redigo.Dialer, s *rediam.Signer) {
 		signIns.Source = s
-		d.Source, d.Renewal = signIns, rediam.Renewal{After: 1300 * time.Millisecond}
+		d.Source, d.Renewal = signIns, rediam.Renewal{After: 1500 * time.Millisecond}
 	})
 	p := pool(t, d)
 	id, err := redis.Int64(do(t.Context(), p, "CLIENT", "ID"))
 	must(t, err)
-	end := time.After(8 * time.Second)
+	end := time.After(12 * time.Second)
 	for n, running := int64(1), true; running; n++ {
 		if got, err := redis.Int64(do(t.Context(), p, "INCR", "n")); err != nil || got != n {
 			t.Fatalf("INCR = %d, %v, want %d", got, err, n)

@@ -61,9 +61,10 @@ func number(t *testing.T, client valkey.Client) int64 {
 }
 
 func TestRenewsInPlacePastManyLivesOfAConnection(t *testing.T) {
-	srv := emulator.Start(t, emulator.Config{TokenTTL: time.Second, ConnectionTTL: 2 * time.Second})
+	t.Parallel()
+	srv := emulator.Start(t, emulator.Config{TokenTTL: 2 * time.Second, ConnectionTTL: 4 * time.Second})
 	signIns := rediam.Follow(signer(srv))
-	client := newClient(t, option(srv), signIns, rediam.Renewal{After: 1300 * time.Millisecond})
+	client := newClient(t, option(srv), signIns, rediam.Renewal{After: 1500 * time.Millisecond})
 	received := make(chan string, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	subscribed := make(chan error, 1)
@@ -71,7 +72,7 @@ func TestRenewsInPlacePastManyLivesOfAConnection(t *testing.T) {
 		subscribed <- client.Receive(ctx, client.B().Subscribe().Channel("news").Build(), func(m valkey.PubSubMessage) { received <- m.Message })
 	}()
 	id := number(t, client)
-	end := time.After(8 * time.Second)
+	end := time.After(12 * time.Second)
 	published := int64(0)
 	for n, running := int64(1), true; running; n++ {
 		if got, err := do(ctx, client, "INCR", "n").AsInt64(); err != nil || got != n {

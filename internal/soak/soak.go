@@ -45,17 +45,18 @@ const (
 	hang     = time.Minute
 )
 
-// Lives is for how many lives of a connection a soak goes on: what REDIAM_SOAK
-// says, or usual.
-func Lives(t testing.TB, usual int) int {
+// Size is the number in an environment variable that says how large a test is to
+// be. Without it the test is skipped: it needs the machine for itself, so that "make
+// clients" runs it and "go test ./..." does not.
+func Size(t testing.TB, variable string) int {
 	t.Helper()
-	text := os.Getenv("REDIAM_SOAK")
+	text := os.Getenv(variable)
 	if text == "" {
-		return usual
+		t.Skipf("%s is not set: run make clients, or make soak", variable)
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		t.Fatalf("REDIAM_SOAK is %q, want a number of connection lives", text)
+		t.Fatalf("%s is %q, want a number", variable, text)
 	}
 	return n
 }

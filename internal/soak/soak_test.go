@@ -48,8 +48,8 @@ func newPlace(t *testing.T, nodes int) place {
 // Every client goes on for many lives of a connection without one failed command,
 // while tokens, credentials and connections run out around it.
 func TestSoakOfEveryClientAtTheSameTime(t *testing.T) {
+	lives := soak.Size(t, "REDIAM_SOAK")
 	installed.Path(t, "redis-server")
-	lives := soak.Lives(t, 3)
 	single, cluster := newPlace(t, 0), newPlace(t, nodes)
 	clients := []soak.Client{
 		goRedis(t, "go-redis", single, goredis.Configure[redis.UniversalOptions]),

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/emulator"
 	"github.com/rediam/rediam/goredis"
+	"github.com/rediam/rediam/internal/soak"
 	"github.com/rediam/rediam/redigo"
 	"github.com/rediam/rediam/valkeygo"
 )
@@ -34,25 +33,11 @@ const (
 	calm = 2 * time.Minute
 )
 
-// storm is how many connections are dropped at once: what REDIAM_STORM says, or
-// 1,000.
-func storm(t *testing.T) int {
-	text := os.Getenv("REDIAM_STORM")
-	if text == "" {
-		return 1000
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 4<<multiplex {
-		t.Fatalf("REDIAM_STORM is %q, want a number of connections", text)
-	}
-	return n
-}
-
 // All connections are dropped at once, and all come back: without an error, and
 // without more sign-ins at a time than the cache takes.
 func TestStormOfConnectionsThatComeBackTogether(t *testing.T) {
+	n := soak.Size(t, "REDIAM_STORM")
 	srv := emulator.Start(t)
-	n := storm(t)
 	cache := srv.Cache(emulator.DefaultCache)
 	signIns := rediam.Limit(&rediam.Signer{Cache: cache.Name, User: emulator.DefaultUser, Region: srv.Region(),
 		Credentials: srv.Credentials(emulator.DefaultRole), Now: srv.Now}, atOnce)
