@@ -57,13 +57,13 @@ type Dialer struct {
 type member struct {
 	*dial.Conn
 	due    time.Time // for a renewal
-	latest time.Time // for one that is sure to come before the service closes the connection
+	latest time.Time // for one that is sure to come before the service closes the connection; zero after one has failed
 }
 
 // renewed says when the connection that has just signed in is due again.
 func (d *Dialer) renewed(m *member) {
 	now := time.Now()
-	m.due, m.latest = now.Add(d.renewal.Jittered()), now.Add(d.renewal.After+d.renewal.Spread)
+	m.due, m.latest = now.Add(d.renewal.Jittered()), now.Add(d.renewal.After+d.renewal.Spread+d.renewal.Retry())
 }
 
 // failed says so of one that could not be renewed, and goes on with what it has.
