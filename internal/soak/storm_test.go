@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/emulator"
 	"github.com/rediam/rediam/goredis"
+	"github.com/rediam/rediam/internal/installed"
 	"github.com/rediam/rediam/internal/soak"
 	"github.com/rediam/rediam/redigo"
 	"github.com/rediam/rediam/valkeygo"
@@ -37,7 +40,8 @@ const (
 // without more sign-ins at a time than the cache takes.
 func TestStormOfConnectionsThatComeBackTogether(t *testing.T) {
 	n := soak.Size(t, "REDIAM_STORM")
-	srv := emulator.Start(t)
+	installed.Path(t, "redis-server")
+	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	cache := srv.Cache(emulator.DefaultCache)
 	signIns := rediam.Limit(&rediam.Signer{Cache: cache.Name, User: emulator.DefaultUser, Region: srv.Region(),
 		Credentials: srv.Credentials(emulator.DefaultRole), Now: srv.Now}, atOnce)
@@ -45,19 +49,18 @@ func TestStormOfConnectionsThatComeBackTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	pools := []pool{
-		goRedisPool(t, cache, signIns, n/4),
-		goRedisStream(t, cache, signIns, n/4),
+		goRedisPools(t, cache, signIns, n/4, n/4),
 		redigoPool(t, cache, signIns, n-n/4-n/4-1<<multiplex),
 		valkeyPool(t, cache, signIns),
 	}
 	for range 3 {
-		fill(t, srv, pools)
+		fill(t, pools)
 		<-time.After(idle)
 		if _, err := srv.Cut("", -1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fill(t, srv, pools)
+	fill(t, pools)
 	if got := signIns.Counts(); got.SignIns < int64(4*n) || len(got.Failures) > 0 {
 		t.Errorf("Counts() = %+v, want %d sign-ins and no failure", got, 4*n)
 	}
@@ -67,103 +70,83 @@ func TestStormOfConnectionsThatComeBackTogether(t *testing.T) {
 type pool struct {
 	size int
 	// use borrows a connection and keeps it until release is closed.
-	use func(ctx context.Context, release <-chan struct{}) error
+	use func(ctx context.Context, worker int, release <-chan struct{}) error
+	// held is how many it has lent.
+	held func(ctx context.Context) (int, error)
 }
 
 // fill uses all connections of all pools at the same time.
-func fill(t *testing.T, srv *emulator.Server, pools []pool) {
+func fill(t *testing.T, pools []pool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), calm)
 	defer cancel()
 	release := make(chan struct{})
 	var all sync.WaitGroup
-	size := 0
-	for i, p := range pools {
-		size += p.size
-		for range p.size {
+	for _, p := range pools {
+		for worker := range p.size {
 			all.Go(func() {
-				if err := p.use(ctx, release); err != nil {
-					t.Errorf("pool %d: %v", i, err)
+				if err := p.use(ctx, worker, release); err != nil {
+					t.Error(err)
 				}
 			})
 		}
 	}
-	for signedIn(srv) < size && !t.Failed() {
-		select {
-		case <-ctx.Done():
-			t.Errorf("%d connections are signed in, want %d", signedIn(srv), size)
-		case <-time.After(10 * time.Millisecond):
+	for _, p := range pools {
+		for held := 0; held < p.size && !t.Failed(); {
+			var err error
+			if held, err = p.held(ctx); err != nil {
+				t.Error(err)
+			}
+			<-time.After(10 * time.Millisecond)
 		}
 	}
 	close(release)
 	all.Wait()
 }
 
-func signedIn(srv *emulator.Server) (n int) {
-	for _, s := range srv.Sessions(emulator.DefaultCache) {
-		if s.User != "" {
-			n++
+// goRedisPools hold connections with a command that blocks: Conn and Watch are not
+// for clients that stream. One client replaces connections, the other streams.
+func goRedisPools(t *testing.T, cache emulator.Endpoint, src rediam.TokenSource, replaced, streaming int) pool {
+	client := func(way func(*redis.Options, rediam.TokenSource, rediam.Renewal) error, size int) *redis.Client {
+		o := &redis.Options{Addr: cache.Addr, TLSConfig: cache.TLS, PoolSize: size, DialTimeout: calm, PoolTimeout: calm, ReadTimeout: calm, MaxRetries: -1}
+		if err := way(o, src, rediam.Renewal{}); err != nil {
+			t.Fatal(err)
 		}
+		client := redis.NewClient(o)
+		t.Cleanup(func() { client.Close() })
+		return client
 	}
-	return n
-}
-
-func goRedisOptions(cache emulator.Endpoint, size int) *redis.Options {
-	return &redis.Options{Addr: cache.Addr, TLSConfig: cache.TLS, PoolSize: size, DialTimeout: calm, PoolTimeout: calm, ReadTimeout: calm, MaxRetries: -1}
-}
-
-func goRedisPool(t *testing.T, cache emulator.Endpoint, src rediam.TokenSource, size int) pool {
-	o := goRedisOptions(cache, size)
-	if err := goredis.Configure(o, src, rediam.Renewal{}); err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(o)
-	t.Cleanup(func() { client.Close() })
-	return pool{size, func(ctx context.Context, release <-chan struct{}) error {
-		conn := client.Conn()
-		defer conn.Close()
-		if err := conn.Ping(ctx).Err(); err != nil {
-			return fmt.Errorf("go-redis: %w", err)
-		}
-		<-release
-		return nil
-	}}
-}
-
-// goRedisStream holds a connection with a command that blocks: Conn and Watch are
-// not for clients that stream.
-func goRedisStream(t *testing.T, cache emulator.Endpoint, src rediam.TokenSource, size int) pool {
-	o := goRedisOptions(cache, size)
-	if err := goredis.Stream(o, src, rediam.Renewal{}); err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(o)
-	t.Cleanup(func() { client.Close() })
-	other := goRedisOptions(cache, 10)
-	if err := goredis.Configure(other, src, rediam.Renewal{}); err != nil {
-		t.Fatal(err)
-	}
-	pusher := redis.NewClient(other)
-	t.Cleanup(func() { pusher.Close() })
-	return pool{size, func(ctx context.Context, release <-chan struct{}) error {
+	first, second, other := client(goredis.Configure, replaced), client(goredis.Stream, streaming), client(goredis.Configure, 10)
+	use := func(ctx context.Context, worker int, release <-chan struct{}) error {
+		pushed := make(chan error, 1)
 		go func() {
 			<-release
-			if err := pusher.RPush(ctx, "released", 1).Err(); err != nil {
-				t.Errorf("release: %v", err)
-			}
+			pushed <- other.RPush(ctx, "released", 1).Err()
 		}()
-		if err := client.BLPop(ctx, 0, "released").Err(); err != nil {
-			return fmt.Errorf("go-redis streaming: %w", err)
+		holder := first
+		if worker >= replaced {
+			holder = second
 		}
-		return nil
-	}}
+		if err := holder.BLPop(ctx, 0, "released").Err(); err != nil {
+			return fmt.Errorf("go-redis: %w", err)
+		}
+		return <-pushed
+	}
+	held := func(ctx context.Context) (n int, err error) {
+		info, err := other.Info(ctx, "clients").Result()
+		_, after, _ := strings.Cut(info, "\nblocked_clients:")
+		fmt.Sscan(after, &n)
+		return n, err
+	}
+	return pool{replaced + streaming, use, held}
 }
 
 func redigoPool(t *testing.T, cache emulator.Endpoint, src rediam.TokenSource, size int) pool {
 	dialer := &redigo.Dialer{Addr: cache.Addr, TLS: cache.TLS, Source: src, Timeout: calm}
 	p := &redigolib.Pool{DialContext: dialer.DialContext, TestOnBorrowContext: dialer.TestOnBorrowContext, MaxIdle: size}
 	t.Cleanup(func() { p.Close() })
-	return pool{size, func(ctx context.Context, release <-chan struct{}) error {
+	var held atomic.Int64
+	use := func(ctx context.Context, _ int, release <-chan struct{}) error {
 		conn, err := p.GetContext(ctx)
 		if err != nil {
 			return fmt.Errorf("redigo: %w", err)
@@ -172,14 +155,17 @@ func redigoPool(t *testing.T, cache emulator.Endpoint, src rediam.TokenSource, s
 		if _, err := redigolib.DoContext(conn, ctx, "PING"); err != nil {
 			return fmt.Errorf("redigo: %w", err)
 		}
+		held.Add(1)
+		defer held.Add(-1)
 		<-release
 		return nil
-	}}
+	}
+	return pool{size, use, func(context.Context) (int, error) { return int(held.Load()), nil }}
 }
 
-// valkeyPool reads until all of its connections are there: one that all share finds
-// out by itself that it is closed. (A dedicated one does so at the next PING that
-// valkey-go sends, within a second.)
+// valkeyPool reads keys until every connection has been used many times over: one
+// that all share finds out by itself that it is closed. (A dedicated one does so at
+// the next PING that valkey-go sends, within a second.)
 func valkeyPool(t *testing.T, cache emulator.Endpoint, src rediam.TokenSource) pool {
 	o := valkey.ClientOption{InitAddress: []string{cache.Addr}, TLSConfig: cache.TLS, ForceSingleClient: true, DisableCache: true, PipelineMultiplex: multiplex}
 	o.Dialer.Timeout = calm
@@ -191,16 +177,17 @@ func valkeyPool(t *testing.T, cache emulator.Endpoint, src rediam.TokenSource) p
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return pool{1 << multiplex, func(ctx context.Context, release <-chan struct{}) error {
-		for {
+	var held atomic.Int64
+	use := func(ctx context.Context, _ int, release <-chan struct{}) error {
+		for range 100 {
 			if err := client.Do(ctx, client.B().Get().Key(rand.Text()).Build()).Error(); !valkey.IsValkeyNil(err) {
 				return fmt.Errorf("valkey-go: %w", err)
 			}
-			select {
-			case <-release:
-				return nil
-			case <-time.After(10 * time.Millisecond):
-			}
 		}
-	}}
+		held.Add(1)
+		defer held.Add(-1)
+		<-release
+		return nil
+	}
+	return pool{1 << multiplex, use, func(context.Context) (int, error) { return int(held.Load()), nil }}
 }
