@@ -24,6 +24,7 @@ const (
 	textIAMUnavailable = "IAM Authentication service is not available"
 	textUnavailable    = "service is not available"
 	textMaxClients     = "max number of clients reached"
+	textPoolTimeout    = "connection pool timeout" // go-redis
 )
 
 // A Cause is the kind of trouble that an error tells of; metrics count by it.
@@ -48,8 +49,11 @@ func Causes() []Cause {
 }
 
 // CauseOf finds the kind of trouble by type where an error has one, and else by
-// AWS's texts, which clients wrap as strings.
+// AWS's texts, which clients wrap as strings. It is empty for nil.
 func CauseOf(err error) Cause {
+	if err == nil {
+		return ""
+	}
 	text := err.Error()
 	has := func(s string) bool { return strings.Contains(text, s) }
 	switch {
@@ -67,7 +71,7 @@ func CauseOf(err error) Cause {
 		return CauseUnavailable
 	case isTLS(err):
 		return CauseTLS
-	case isTimeout(err):
+	case isTimeout(err), has(textPoolTimeout):
 		return CauseTimeout
 	case isConnection(err):
 		return CauseConnection
@@ -75,8 +79,11 @@ func CauseOf(err error) Cause {
 	return CauseOther
 }
 
+// isTLS also knows the other side's complaints, for which crypto/tls has no type of
+// its own on a network.
 func isTLS(err error) bool {
-	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) ||
+	var remote *net.OpError
+	return errors.As(err, &remote) && remote.Op == "remote error" || errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) ||
 		errors.As(err, new(x509.HostnameError)) || errors.As(err, new(x509.CertificateInvalidError)) ||
 		errors.As(err, new(tls.RecordHeaderError)) || errors.As(err, new(tls.AlertError))
 }

@@ -54,6 +54,8 @@ func TestExplainNamesTheLikeliestCauseFirst(t *testing.T) {
 		{"no answer", orders, context.DeadlineExceeded, rediam.CauseTimeout, "security group", "openssl s_client -connect master.orders"},
 		{"cut", orders, fmt.Errorf("read: %w", io.EOF), rediam.CauseConnection, "12 hours", "openssl"},
 		{"nobody listens", orders, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}, rediam.CauseConnection, "nothing listens", "openssl"},
+		{"the pool is empty", orders, errors.New("redis: connection pool timeout"), rediam.CauseTimeout, "security group", ""},
+		{"the other side complains", orders, &net.OpError{Op: "remote error", Err: errors.New("tls: protocol version not supported")}, rediam.CauseTLS, "authority", ""},
 		{"no TLS there", orders, tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, rediam.CauseTLS, "authority", "openssl"},
 	} {
 		var e *rediam.Explanation

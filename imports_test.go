@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/command":   {},
 	"internal/installed": {},               // for tests alone
 	"internal/soak":      {"", "emulator"}, // likewise
-	"internal/dial":      {""},
+	"internal/dial":      {"", "internal/resp"},
 	"internal/sigv4":     {},
 	"internal/policy":    {},
 	"internal/acl":       {"internal/command"},

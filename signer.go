@@ -26,7 +26,8 @@ const emptyPayloadHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49599
 
 // A Signer is a [TokenSource] that signs every token afresh from AWS
 // credentials. Fill in the fields and call Token; do not change or copy a Signer
-// after that. It is safe for many goroutines, starts none and needs no Close.
+// after that. It is safe for many goroutines and needs no Close. No goroutine of
+// its own outlives a call, but that of a provider that does not return.
 type Signer struct {
 	// Service is the service that the cache belongs to; zero means ElastiCache.
 	Service Service
@@ -90,8 +91,9 @@ func (s *Signer) LogValue() slog.Value {
 
 // Token makes a token that is valid from now on. It blocks only while the
 // credentials provider does, and no longer than ctx. It fails with every wrong
-// field named, or with a [*CredentialsError], also where the provider panics. No
-// error contains a secret.
+// field named, or with a [*CredentialsError], also where the provider panics;
+// below an aws.CredentialsCache a panic ends the process, in a goroutine of the
+// SDK's. No error contains a secret.
 func (s *Signer) Token(ctx context.Context) (Token, error) {
 	signer, err := s.signer()
 	if err != nil {

@@ -19,7 +19,7 @@ const assumedSignIn = time.Second
 // how many connections sign in at one time, counts and logs. The clients in
 // goredis, redigo and valkeygo tell it of every connection; one SignIns may serve
 // any number of them. Fill in the fields, and do not change or copy it after that.
-// It is safe for many goroutines, starts none and needs no Close.
+// It is safe for many goroutines and needs no Close.
 type SignIns struct {
 	// Source makes the tokens. Required.
 	Source TokenSource
@@ -52,8 +52,14 @@ var (
 )
 
 // Limit bounds how many connections sign in at one time with the tokens of src: n
-// is at least 1. See [SignIns], which it makes.
-func Limit(src TokenSource, n int) *SignIns { return &SignIns{Source: src, AtOnce: max(n, 1)} }
+// is at least 1. See [SignIns], which it makes: a new one also where src is one.
+func Limit(src TokenSource, n int) *SignIns {
+	s := &SignIns{Source: src, AtOnce: max(n, 1)}
+	if inner, ok := src.(*SignIns); ok && inner != nil { // whose turns nobody would give back
+		s.Source, s.Log = inner.Source, inner.Log
+	}
+	return s
+}
 
 // Follow is src itself if it is a *SignIns, and else a new one over it. The
 // clients use it, so that a program may give them any TokenSource.
@@ -123,22 +129,12 @@ func (s *SignIns) claim() bool {
 // never blocks longer than ctx allows, whatever the source does, and a source that
 // panics is an error. A failure is counted and logged.
 func (s *SignIns) Sign(ctx context.Context) (Token, error) {
-	if s.Source == nil {
-		return Token{}, errors.New("rediam: no Source to make tokens")
+	token, err := s.sign(ctx)
+	if err == nil && (token.User == "" || token.Password == "") {
+		err = errors.New("rediam: the token source gave a token without a user name or a password")
 	}
-	sign := s.Source.Token
-	if _, ours := s.Source.(*Signer); !ours { // a Signer keeps to this by itself
-		sign = func(ctx context.Context) (Token, error) {
-			token, err := guard(ctx, s.Source.Token)
-			if err != nil {
-				err = fmt.Errorf("rediam: token source: %w", err)
-			}
-			return token, err
-		}
-	}
-	token, err := sign(ctx)
 	if err != nil {
-		s.failed(err, false)
+		s.Failed(err)
 		return Token{}, err
 	}
 	s.first.Do(func() {
@@ -149,6 +145,23 @@ func (s *SignIns) Sign(ctx context.Context) (Token, error) {
 	return token, nil
 }
 
+func (s *SignIns) sign(ctx context.Context) (Token, error) {
+	switch src := s.Source.(type) {
+	case nil:
+		return Token{}, errors.New("rediam: no Source to make tokens")
+	case *Signer: // it keeps to ctx, and to errors, by itself
+		if src == nil {
+			return Token{}, errors.New("rediam: the Source is a nil *Signer")
+		}
+		return src.Token(ctx)
+	}
+	token, err := guard(ctx, s.Source.Token)
+	if err != nil {
+		err = fmt.Errorf("rediam: token source: %w", err)
+	}
+	return token, err
+}
+
 // describe is what may be logged of a source.
 func describe(src TokenSource) any {
 	if v, ok := src.(slog.LogValuer); ok {
@@ -157,7 +170,8 @@ func describe(src TokenSource) any {
 	return fmt.Sprintf("%T", src)
 }
 
-// Failed counts and logs a connection that could not be opened.
+// Failed counts and logs a sign-in that came to nothing before it began, such as
+// one whose connection could not be opened.
 func (s *SignIns) Failed(err error) { s.failed(err, false) }
 
 // Open begins to follow a connection. The caller must Close it.
@@ -173,7 +187,9 @@ func (s *SignIns) enter(ctx context.Context) error {
 	case s.turns <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("rediam: wait for a turn to sign in, of %d at a time: %w", s.AtOnce, ctx.Err())
+		err := fmt.Errorf("rediam: wait for a turn to sign in, of %d at a time: %w", s.AtOnce, ctx.Err())
+		s.Failed(err)
+		return err
 	}
 }
 
@@ -263,6 +279,11 @@ func (c *Connection) Sign(ctx context.Context) (Token, error) {
 func (c *Connection) over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.leave()
+}
+
+// leave is over for whoever holds the lock.
+func (c *Connection) leave() bool {
 	was := c.underWay
 	if was {
 		c.underWay = false
@@ -307,10 +328,10 @@ func (c *Connection) SignedIn() time.Time {
 
 // Close ends it. Nothing of the connection is kept.
 func (c *Connection) Close() {
-	c.over()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	c.leave()
 	c.signIns.forget(c)
 }
 
@@ -340,7 +361,8 @@ type Counts struct {
 	Renewals int64           // sign-ins of connections that were signed in already
 	Failures map[Cause]int64 // sign-ins and renewals that came to nothing
 	// Connections are those signed in now, and Oldest is how long ago that one of
-	// them signed in which did so first: AWS closes it at 12 hours.
+	// them signed in which did so first: AWS closes it at 12 hours, which a client
+	// may not have noticed of one that it leaves idle.
 	Connections int
 	Oldest      time.Duration
 }

@@ -92,6 +92,83 @@ func TestATurnIsGivenBackHoweverASignInEnds(t *testing.T) {
 	}
 }
 
+// What two goroutines do at the same time must not lose a turn either.
+func TestATurnIsNotLostBetweenBeginAndClose(t *testing.T) {
+	signIns := rediam.Limit(source(good), 1)
+	for range 20_000 {
+		c := signIns.Open()
+		var both sync.WaitGroup
+		both.Go(func() { c.Begin(t.Context()) })
+		both.Go(c.Close)
+		both.Wait()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := signIns.Open().Begin(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheTurnOfATokenIsClaimedByItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failing := source(func(context.Context) (rediam.Token, error) { return rediam.Token{}, errors.New("no") })
+		if signIns := rediam.Limit(failing, 1); signIns.Open().Begin(t.Context()) != nil {
+			t.Error("no turn")
+		}
+		signIns := rediam.Limit(source(good), 1)
+		start := time.Now()
+		for range 5 {
+			if _, err := signIns.Token(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c := signIns.Open()
+			if err := c.Claim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c.End(nil)
+			c.Close()
+		}
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("waited %v for turns that had been claimed", waited)
+		}
+		failed := rediam.Limit(failing, 1)
+		for range 3 {
+			failed.Token(t.Context())
+		}
+		if waited := time.Since(start); waited != 0 || failed.Counts().Failures[rediam.CauseOther] != 3 {
+			t.Errorf("waited %v for turns of tokens that there were not; %+v", waited, failed.Counts())
+		}
+	})
+}
+
+func TestATokenThatCannotSignInIsRefused(t *testing.T) {
+	for name, token := range map[string]rediam.Token{"no user": {Password: secret}, "no password": {User: "orders-app"}} {
+		signIns := rediam.Follow(source(func(context.Context) (rediam.Token, error) { return token, nil }))
+		if _, err := signIns.Token(t.Context()); err == nil || len(signIns.Counts().Failures) != 1 {
+			t.Errorf("%s: %v, %+v", name, err, signIns.Counts())
+		}
+	}
+	if _, err := rediam.Follow((*rediam.Signer)(nil)).Token(t.Context()); err == nil {
+		t.Error("a nil *Signer gave a token")
+	}
+}
+
+func TestALimitOfALimitHasTurnsOfItsOwnOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		signIns := rediam.Limit(rediam.Limit(source(good), 1), 10)
+		for range 10 {
+			if _, err := signIns.Token(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("waited %v", waited)
+		}
+		time.Sleep(2 * time.Second) // in the bubble, no time: until the turns are over
+	})
+}
+
 func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	signIns := rediam.Limit(source(good), 1)
 	first := signIns.Open()
@@ -102,6 +179,9 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	cancel()
 	if err := signIns.Open().Begin(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 at a time") {
 		t.Errorf("Begin() = %v, want one that says what it waited for", err)
+	}
+	if got := signIns.Counts(); len(got.Failures) != 1 {
+		t.Errorf("Counts() = %+v, want the failure", got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/rediam/rediam/internal/dial"
 )
@@ -25,6 +26,9 @@ func newConn(c *dial.Conn) *conn { return &conn{c, look{c.Raw(), c}} }
 
 func (c *conn) SyscallConn() (syscall.RawConn, error) { return &c.below, nil }
 
+// peekTime bounds how long go-redis may wait for the rest of what has arrived.
+const peekTime = time.Second
+
 // look is the connection below TLS, for go-redis to look at: what TLS sends for
 // itself is not there to be seen, and where it has ended, that is.
 type look struct {
@@ -37,6 +41,7 @@ func (l *look) Read(peek func(fd uintptr) (done bool)) error {
 	case dial.Closed:
 		return io.EOF
 	case dial.Pending:
+		l.conn.SetReadDeadline(time.Now().Add(peekTime)) // go-redis reads what is there, of which the rest may not come
 		return l.RawConn.Read(peek)
 	}
 	return nil

@@ -33,7 +33,7 @@ type Options interface {
 // Configure completes options so that each connection signs in with a token of
 // src, and the pool replaces it at the age that renewal says. It sets
 // CredentialsProviderContext, ConnMaxLifetime and ConnMaxLifetimeJitter (where
-// ConnMaxLifetime is not shorter already) and Dialer, which lets the pool notice
+// a shorter ConnMaxLifetime is not set already) and Dialer, which lets the pool notice
 // that an idle connection has been closed by the other side. A Dialer that is
 // there already opens what TLS runs over.
 //
@@ -46,6 +46,9 @@ type Options interface {
 // them 12 hours after they signed in; go-redis then subscribes again, and what was
 // published meanwhile is lost.
 func Configure[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) error {
+	if o == nil {
+		return errNoOptions
+	}
 	f := fieldsOf(o)
 	renewal, err := f.check(src, renewal)
 	if err != nil {
@@ -58,7 +61,7 @@ func Configure[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) 
 		defer cancel()
 		return basicAuth(ctx)
 	}
-	if *f.lifetime <= 0 || *f.lifetime > renewal.After {
+	if *f.lifetime <= 0 || *f.lifetime > renewal.After || *f.lifetime+*f.jitter > renewal.After+renewal.Spread {
 		*f.lifetime, *f.jitter = renewal.After, renewal.Spread
 	}
 	return nil
@@ -72,9 +75,17 @@ func Configure[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) 
 // returned to the pool; a command that would have borrowed the connection
 // meanwhile takes another one, so that it costs about as many new connections as
 // Configure does. What Configure does not replace, this does not renew, except
-// that a connection that was held is renewed when it comes back. If the service
-// refuses a renewal, the connection works on and the next renewal tries again.
+// that a connection on which a command was blocked is renewed when it comes back.
+// If the service refuses a renewal, the connection works on and the next renewal
+// tries again.
+//
+// Do not use Conn and Watch with it, of clusters neither: go-redis 9.23.0 panics
+// when they have to open a connection. And it asks for the first token without a
+// context, so that a token source that blocks holds a command for DialTimeout.
 func Stream[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) error {
+	if o == nil {
+		return errNoOptions
+	}
 	f := fieldsOf(o)
 	renewal, err := f.check(src, renewal)
 	if err != nil {
@@ -88,6 +99,8 @@ func Stream[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) err
 	}
 	return nil
 }
+
+var errNoOptions = errors.New("rediam: cannot configure go-redis: the options are nil")
 
 // fields are those that the kinds of options have in common.
 type fields struct {

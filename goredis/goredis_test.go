@@ -8,6 +8,7 @@ import (
 	"net"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,6 +68,14 @@ func TestConfigureSetsWhatEachKindOfClientNeeds(t *testing.T) {
 		if life, jitter := v.FieldByName("ConnMaxLifetime").Int(), v.FieldByName("ConnMaxLifetimeJitter").Int(); life != int64(10*time.Hour) || jitter != int64(time.Hour) {
 			t.Errorf("%T has lifetime %v and jitter %v", o, time.Duration(life), time.Duration(jitter))
 		}
+	}
+	late := &redis.Options{TLSConfig: &tls.Config{}, ConnMaxLifetime: 9 * time.Hour, ConnMaxLifetimeJitter: 9 * time.Hour}
+	must(t, goredis.Configure(late, src, renewal))
+	if late.ConnMaxLifetimeJitter != time.Hour {
+		t.Errorf("a lifetime of 9h ± 9h became %v ± %v", late.ConnMaxLifetime, late.ConnMaxLifetimeJitter)
+	}
+	if goredis.Configure[redis.Options](nil, src, renewal) == nil || goredis.Stream[redis.Options](nil, src, renewal) == nil {
+		t.Error("no options were configured")
 	}
 	short := &redis.Options{TLSConfig: &tls.Config{}, ConnMaxLifetime: time.Hour, ConnMaxLifetimeJitter: time.Minute}
 	must(t, goredis.Configure(short, src, renewal))
@@ -171,6 +180,26 @@ func TestEachOfAWSsErrorsComesBackToTheCaller(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What other callers wait for is not in the way of what the service says.
+func TestARefusalIsCountedOnceAndSaidToEveryCaller(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+	must(t, srv.Fault("", emulator.Fault{SignIn: emulator.ErrThrottled, Latency: 10 * time.Millisecond}))
+	signIns := rediam.Limit(signer(srv), 1)
+	client := newClient(t, srv, goredis.Configure[redis.Options], signIns, rediam.Renewal{}, func(o *redis.Options) { o.MaxRetries = -1 })
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if err := client.Ping(t.Context()).Err(); err == nil || !strings.Contains(err.Error(), emulator.ErrThrottled) {
+				t.Errorf("PING = %v, want that of the service", err)
+			}
+		})
+	}
+	all.Wait()
+	if got := signIns.Counts().Failures; len(got) != 1 || got[rediam.CauseThrottled] != int64(len(srv.Events())) {
+		t.Errorf("failures %v, and the service has refused %d sign-ins", got, len(srv.Events()))
 	}
 }
 

@@ -26,8 +26,8 @@ import (
 )
 
 // A Dialer dials and renews the connections of a pool. Fill in the fields, and do
-// not change or copy it after that. It is safe for many goroutines, starts none
-// and needs no Close: it forgets a connection when that is closed.
+// not change or copy it after that. It is safe for many goroutines and needs no
+// Close: it forgets a connection when that is closed.
 type Dialer struct {
 	Addr   string             // host:port; required
 	TLS    *tls.Config        // required; &tls.Config{} verifies the cache's certificate
@@ -153,7 +153,7 @@ func (d *Dialer) renew(ctx context.Context, c redis.Conn, m *member) error {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
 	token, err := m.SignIn.Sign(ctx)
-	if err != nil { // counted and logged
+	if err != nil { // counted and logged already
 		d.failed(m)
 		return nil
 	}

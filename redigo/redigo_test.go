@@ -151,6 +151,25 @@ func TestNoticesConnectionsThatWereClosedWhileIdle(t *testing.T) {
 	}
 }
 
+// The service may close it while it is being renewed.
+func TestReplacesWhatWasIdleUntilAfterItsTime(t *testing.T) {
+	srv := emulator.Start(t)
+	signIns := new(rediam.SignIns)
+	p := pool(t, dialer(srv, func(d *redigo.Dialer, s *rediam.Signer) {
+		signIns.Source = s
+		d.Source, d.Renewal = signIns, rediam.Renewal{After: 100 * time.Millisecond}
+	}))
+	first, err := redis.Int64(do(t.Context(), p, "CLIENT", "ID"))
+	must(t, err)
+	<-time.After(200 * time.Millisecond)
+	if second, err := redis.Int64(do(t.Context(), p, "CLIENT", "ID")); err != nil || second == first {
+		t.Errorf("the connection is number %d, %v, want another", second, err)
+	}
+	if got := signIns.Counts(); got.SignIns != 2 || got.Renewals != 0 || len(got.Failures) > 0 {
+		t.Errorf("Counts() = %+v, want two sign-ins", got)
+	}
+}
+
 func TestReturnsRedigosOwnConnection(t *testing.T) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	d := dialer(srv, func(d *redigo.Dialer, _ *rediam.Signer) {

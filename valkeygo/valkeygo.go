@@ -29,8 +29,8 @@ import (
 // AuthCredentialsFn and DialCtxFn; a DialCtxFn or DialFn that is there already
 // opens what TLS runs over.
 //
-// It refuses a password, another source of credentials, and TLS that is missing
-// or does not verify, with everything that is wrong in one error, and then
+// It refuses a password, another source of credentials, AlwaysRESP2, and TLS that
+// is missing or does not verify, with everything that is wrong in one error, and then
 // changes nothing.
 //
 // If the token source fails at a renewal, the connection works on and is due again
@@ -38,6 +38,9 @@ import (
 // another: reads that were under way are tried again, and writes fail. A connection
 // that is dedicated to somebody, or blocked, is renewed when that is over.
 func Configure(o *valkey.ClientOption, src rediam.TokenSource, renewal rediam.Renewal) error {
+	if o == nil {
+		return errors.New("rediam: cannot configure valkey-go: the option is nil")
+	}
 	renewal, err := check(o, src, renewal)
 	if err != nil {
 		return err
@@ -63,6 +66,9 @@ func check(o *valkey.ClientOption, src rediam.TokenSource, renewal rediam.Renewa
 	problems := []error{dial.CheckTLS(o.TLSConfig), wrongRenewal}
 	if src == nil {
 		problems = append(problems, errors.New("no token source"))
+	}
+	if o.AlwaysRESP2 {
+		problems = append(problems, errors.New("AlwaysRESP2 is set: in RESP2 a subscription cannot be renewed, and valkey-go would close it at each renewal"))
 	}
 	if o.Password != "" {
 		problems = append(problems, errors.New("a static password is set: with IAM the token is the password"))

@@ -187,6 +187,7 @@ func TestRefusesWhatCannotWork(t *testing.T) {
 		"a password":                        {valkey.ClientOption{Password: "s3cr3t", TLSConfig: &tls.Config{}}, &rediam.Signer{}, rediam.Renewal{}, []string{"static password"}},
 		"no TLS":                            {valkey.ClientOption{}, &rediam.Signer{}, rediam.Renewal{}, []string{"no TLS"}},
 		"TLS that verifies nothing":         {valkey.ClientOption{TLSConfig: unverified}, &rediam.Signer{}, rediam.Renewal{}, []string{"does not verify"}},
+		"RESP2":                             {valkey.ClientOption{AlwaysRESP2: true, TLSConfig: &tls.Config{}}, &rediam.Signer{}, rediam.Renewal{}, []string{"AlwaysRESP2"}},
 		"another source":                    {valkey.ClientOption{TLSConfig: &tls.Config{}, AuthCredentialsFn: provider}, &rediam.Signer{}, rediam.Renewal{}, []string{"AuthCredentialsFn already"}},
 		"a renewal too late, and no source": {valkey.ClientOption{TLSConfig: &tls.Config{}}, nil, rediam.Renewal{After: 12 * time.Hour}, []string{"11h30m", "no token source"}},
 	} {

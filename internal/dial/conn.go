@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/internal/resp"
 )
 
 const (
@@ -47,8 +48,13 @@ type Conn struct {
 	among   atomic.Bool  // so it has among other requests
 	closing sync.Once
 
-	mu    sync.Mutex  // guards timer
-	timer *time.Timer // ends among
+	// The client library writes and reads a sign-in from one goroutine.
+	frames  resp.Replies // of what comes before the answer
+	refused error        // why the first sign-in has failed
+
+	mu     sync.Mutex // guards below
+	closed bool
+	timer  *time.Timer // ends among
 }
 
 // Write notes a sign-in, and has it wait for its turn.
@@ -62,7 +68,15 @@ func (c *Conn) Write(b []byte) (int, error) {
 }
 
 func (c *Conn) ask() error {
+	if c.asked.Load() {
+		return nil
+	}
 	if err := c.Err(); err != nil { // it is too late to renew
+		return err
+	}
+	// go-redis follows a HELLO that is refused with AUTH, in case the server does not
+	// know HELLO; a token that is refused will be so again.
+	if err := c.refused; err != nil && rediam.CauseOf(err) != rediam.CauseOther {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), turnWait)
@@ -70,6 +84,7 @@ func (c *Conn) ask() error {
 	if err := c.SignIn.Claim(ctx); err != nil {
 		return err
 	}
+	c.frames = resp.Replies{}
 	c.asked.Store(true)
 	return nil
 }
@@ -79,6 +94,9 @@ func (c *Conn) ask() error {
 // early.
 func isSignIn(b []byte) bool {
 	const longest = 96 // *7 $5 HELLO $1 3 $4 AUTH
+	if len(b) == 0 || b[0] != '*' {
+		return false
+	}
 	_, name, _ := bytes.Cut(b[:min(len(b), longest)], []byte("\n"))
 	if len(name) < len("$4\r\nAUTH\r\n") || name[0] != '$' {
 		return false
@@ -107,18 +125,48 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *Conn) answered(reply []byte, err error) {
-	if len(reply) == 0 && err == nil || len(reply) > 0 && reply[0] == '>' { // pushed, no answer
+// answered looks for the answer behind what the server has pushed meanwhile.
+func (c *Conn) answered(b []byte, err error) {
+	for len(b) > 0 {
+		if c.frames.Idle() && b[0] != '>' {
+			c.verdictOn(b)
+			return
+		}
+		n, _, wrong := c.frames.Feed(b)
+		if wrong != nil { // the client library will say so
+			err = wrong
+			break
+		}
+		b = b[n:]
+	}
+	if err != nil {
+		c.asked.Store(false)
+		c.SignIn.End(err)
+	}
+}
+
+// verdictOn takes the beginning of the answer.
+func (c *Conn) verdictOn(answer []byte) {
+	c.asked.Store(false)
+	if answer[0] != '-' && answer[0] != '!' {
+		c.SignIn.End(nil)
 		return
 	}
-	if len(reply) > 0 {
-		err = nil
-		if reply[0] == '-' || reply[0] == '!' {
-			err = errors.New(firstLine(reply[1:]))
-		}
+	err := errors.New(shown(firstLine(answer[1:])))
+	if c.SignIn.SignedIn().IsZero() {
+		c.refused = err
 	}
-	c.asked.Store(false)
 	c.SignIn.End(err)
+}
+
+// shown is an error of the service as it may be logged: an unknown one may repeat
+// the token, as Redis repeats the arguments of commands that it does not know.
+func shown(line string) string {
+	if rediam.CauseOf(errors.New(line)) != rediam.CauseOther {
+		return line
+	}
+	word, _, _ := strings.Cut(line, " ")
+	return word + " (not shown: it may repeat the token)"
 }
 
 // Among says that the client is about to renew the sign-in among other requests,
@@ -127,6 +175,9 @@ func (c *Conn) answered(reply []byte, err error) {
 func (c *Conn) Among(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
 	c.among.Store(true)
 	if c.timer != nil {
 		c.timer.Stop()
@@ -163,11 +214,12 @@ func (c *Conn) Raw() syscall.RawConn { return c.raw }
 func (c *Conn) Close() error {
 	c.closing.Do(func() {
 		c.mu.Lock()
+		c.closed = true
 		if c.timer != nil {
 			c.timer.Stop()
 		}
 		c.mu.Unlock()
-		if c.asked.Load() {
+		if c.asked.Load() || c.among.Load() {
 			c.SignIn.End(errClosed)
 		}
 		c.SignIn.Close()

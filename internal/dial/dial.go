@@ -31,7 +31,8 @@ type Dialer struct {
 	Timeout time.Duration
 }
 
-var errUnverified = errors.New("nobody has verified the certificate: the program's own dialler makes TLS connections that do not")
+// errUnverified is for rediam.CauseOf, which finds the kind of an error by its type.
+var errUnverified = &tls.CertificateVerificationError{Err: errors.New("nobody has verified it: the program's own dialler makes TLS connections that do not")}
 
 // CheckTLS refuses what would show tokens to anybody but the cache.
 func CheckTLS(c *tls.Config) error {
@@ -92,7 +93,11 @@ func (d *Dialer) dial(ctx context.Context, network, addr string) (*tls.Conn, err
 
 func (d *Dialer) open(ctx context.Context, network, addr string) (net.Conn, error) {
 	if d.Open != nil {
-		return d.Open(ctx, network, addr)
+		conn, err := d.Open(ctx, network, addr)
+		if err == nil && conn == nil {
+			err = errors.New("the program's own dialler returned no connection and no error")
+		}
+		return conn, err
 	}
 	return new(net.Dialer).DialContext(ctx, network, addr)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -119,8 +120,12 @@ func TestSignInsAreToldFromTheirAnswers(t *testing.T) {
 		{"other commands", []string{"*1\r\n$4\r\nPING\r\n", "+PONG\r\n", "*2\r\n$4\r\nHGET\r\n$4\r\nAUTH\r\n", "-ERR\r\n"}, 0, 0, nil},
 		{"refused", []string{auth, wrongPass}, 0, 0, map[rediam.Cause]int64{rediam.CauseRefused: 1}},
 		{"HELLO refused and AUTH taken", []string{hello, "-ERR unknown command 'hello'\r\n", auth, "+OK\r\n"}, 1, 0, map[rediam.Cause]int64{rediam.CauseOther: 1}},
-		{"both refused", []string{hello, wrongPass, auth, wrongPass}, 0, 0, map[rediam.Cause]int64{rediam.CauseRefused: 2}},
 		{"a push before the answer", []string{auth, ">1\r\n+x\r\n", "", "+OK\r\n"}, 1, 0, nil},
+		{"half a push before the answer", []string{auth, ">1\r\n", "", "+OK\r\n", "", "+OK\r\n"}, 1, 0, nil},
+		{"a push and the answer", []string{auth, ">2\r\n+x\r\n$4\r\n-ERR\r\n+OK\r\n"}, 1, 0, nil},
+		{"a push and a refusal", []string{auth, ">1\r\n+x\r\n" + wrongPass}, 0, 0, map[rediam.Cause]int64{rediam.CauseRefused: 1}},
+		{"a bulk error", []string{auth, "!9\r\nWRONGPASS\r\n"}, 0, 0, map[rediam.Cause]int64{rediam.CauseOther: 1}},
+		{"the middle of a request that looks like one", []string{"x\r\n" + auth[4:], "+OK\r\n"}, 0, 0, nil},
 		{"renewed", []string{auth, "+OK\r\n", auth, "+OK\r\n"}, 1, 1, nil},
 		{"a renewal refused", []string{auth, "+OK\r\n", auth, "-ERR Exceeded limit of IAM Authentication requests\r\n"}, 1, 0, map[rediam.Cause]int64{rediam.CauseThrottled: 1}},
 	} {
@@ -144,6 +149,34 @@ func TestSignInsAreToldFromTheirAnswers(t *testing.T) {
 		if next := signIns.Open(); next.Begin(t.Context()) != nil || signIns.Counts().Connections != 0 {
 			t.Errorf("%s: something is left", v.name)
 		}
+	}
+}
+
+// go-redis follows a HELLO that is refused with AUTH on the same connection.
+func TestATokenThatWasRefusedIsNotSentAgain(t *testing.T) {
+	auth, wrongPass := "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+	signIns, client, server := pair(t, tls.VersionTLS13)
+	write(t, client, auth)
+	write(t, server, wrongPass)
+	read(t, client, wrongPass)
+	if _, err := io.WriteString(client, auth); rediam.CauseOf(err) != rediam.CauseRefused {
+		t.Errorf("the second AUTH: %v, want what the first was answered", err)
+	}
+	if got := signIns.Counts(); got.Failures[rediam.CauseRefused] != 1 {
+		t.Errorf("Counts() = %+v, want one refusal", got)
+	}
+}
+
+func TestAnErrorThatRepeatsTheTokenIsNotLogged(t *testing.T) {
+	var log strings.Builder
+	signIns, client, server := pair(t, tls.VersionTLS13)
+	signIns.Log = slog.New(slog.NewTextHandler(&log, nil))
+	answer := "-ERR unknown command 'AUTH', with args beginning with: 'u' 's3cr3t'\r\n"
+	write(t, client, "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$6\r\ns3cr3t\r\n")
+	write(t, server, answer)
+	read(t, client, answer)
+	if strings.Contains(log.String(), "s3cr3t") || !strings.Contains(log.String(), "ERR") {
+		t.Errorf("the log is %q", log.String())
 	}
 }
 

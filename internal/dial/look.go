@@ -20,7 +20,10 @@ const (
 	recordAlert  = 21
 	recordData   = 23 // from TLS 1.3 on everything after the handshake says so
 	alertLength  = 19 // of an alert in TLS 1.3: 2 bytes, 1 of type, 16 of tag
-	ownLength    = 22 // at most, of a record that is TLS's own: KeyUpdate has 5, 1 and 16
+	// ownLength is the most that a record which is TLS's own has: 5 bytes of
+	// KeyUpdate, 1 and 16. A reply of 5 bytes or less, which should not come when
+	// nobody has asked, is taken for one.
+	ownLength = 22
 )
 
 // quietTime is how long ago a connection must have been read from to be worth a
