@@ -49,8 +49,8 @@ type Conn struct {
 	closing sync.Once
 
 	// The client library writes and reads a sign-in from one goroutine.
-	frames  resp.Replies // of what comes before the answer
-	refused error        // why the first sign-in has failed
+	frames  *resp.Replies // of what comes before the answer that is awaited
+	refused error         // why the first sign-in has failed
 
 	mu     sync.Mutex // guards below
 	closed bool
@@ -84,7 +84,7 @@ func (c *Conn) ask() error {
 	if err := c.SignIn.Claim(ctx); err != nil {
 		return err
 	}
-	c.frames = resp.Replies{}
+	c.frames = new(resp.Replies)
 	c.asked.Store(true)
 	return nil
 }
@@ -147,6 +147,7 @@ func (c *Conn) answered(b []byte, err error) {
 
 // verdictOn takes the beginning of the answer.
 func (c *Conn) verdictOn(answer []byte) {
+	c.frames = nil
 	c.asked.Store(false)
 	if answer[0] != '-' && answer[0] != '!' {
 		c.SignIn.End(nil)
