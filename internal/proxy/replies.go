@@ -1,0 +1,265 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rediam/rediam/internal/resp"
+)
+
+// errDropped: Redis 8 and Valkey 8 do not answer an AUTH that they refuse while
+// other output for the client is pending.
+var errDropped = errors.New("the server refused it without an answer")
+
+// Server takes all of b, which the server has sent, and returns what is to be
+// written to the client for it; the parts lie in b or are the session's own. An
+// error means that the server does not speak RESP.
+func (s *Session) Server(b []byte) (down [][]byte, err error) {
+	var out output
+	for len(b) > 0 {
+		if s.replies.Idle() {
+			s.locals(&out)
+			s.drop = !s.opaque && len(s.queue) > 0 && ours(s.queue[0].kind) && b[0] != '>'
+		}
+		n, done, err := s.replies.Feed(b)
+		if !s.drop {
+			out.add(b[:n])
+		}
+		if err != nil {
+			return out.parts, err
+		}
+		if done {
+			s.frame()
+		}
+		b = b[n:]
+	}
+	if s.replies.Idle() {
+		s.locals(&out)
+	}
+	return out.parts, nil
+}
+
+// ours is whether an answer is not for the client.
+func ours(k kind) bool { return k == swallowed || k == renews || k == sentinel }
+
+// Local returns what the session answers in the server's place and whose turn has
+// come, without anything from the server.
+func (s *Session) Local() (down [][]byte) {
+	var out output
+	if s.replies.Idle() {
+		s.locals(&out)
+	}
+	return out.parts
+}
+
+// locals takes the answers of ours whose turn has come.
+func (s *Session) locals(out *output) {
+	for len(s.queue) > 0 && s.queue[0].kind == local {
+		out.add(s.queue[0].local)
+		s.pop()
+	}
+	if s.opaque { // nobody can tell whose turn it is
+		s.queue = slices.DeleteFunc(s.queue, func(a awaited) bool {
+			if a.kind == local {
+				out.add(a.local)
+			}
+			return a.kind == local
+		})
+	}
+}
+
+func (s *Session) pop() { s.queue = slices.Delete(s.queue, 0, 1) }
+
+// frame notes what the frame that has just ended means.
+func (s *Session) frame() {
+	kind := s.replies.Type()
+	switch {
+	case s.opaque:
+		s.untilReset(kind)
+	case kind == '>':
+		s.subscription()
+	case kind == '*' && !s.resp3 && (s.subscribed() || s.awaitsSubscription()) && (s.subscription() || s.message()):
+		// In RESP2 these are arrays, and no replies.
+	case len(s.queue) > 0:
+		s.reply(kind)
+	}
+}
+
+// untilReset waits for the one answer that can be told from everything else.
+func (s *Session) untilReset(kind byte) {
+	if kind != '+' || string(s.replies.Head(0)) != "RESET" {
+		return
+	}
+	for i, a := range s.queue {
+		if a.kind == resets {
+			s.queue = slices.Delete(s.queue, 0, i+1)
+			s.reset()
+			return
+		}
+	}
+}
+
+// reset is what RESET leaves: nothing, and nobody signed in.
+func (s *Session) reset() {
+	s.resp3, s.multi, s.opaque, s.unsettled = false, false, false, false
+	s.channels, s.patterns, s.shards = 0, 0, 0
+	s.resetting, s.signedOut = false, true
+}
+
+func (s *Session) subscribed() bool { return s.channels+s.patterns+s.shards > 0 }
+
+func (s *Session) awaitsSubscription() bool {
+	return len(s.queue) > 0 && s.queue[0].kind == subscribes
+}
+
+// message is whether a frame that looks like a reply was published by somebody.
+func (s *Session) message() bool {
+	switch string(s.replies.Head(0)) {
+	case "message", "pmessage", "smessage":
+		return true
+	}
+	return false
+}
+
+// subscription notes a frame of SUBSCRIBE, UNSUBSCRIBE and their like, which ends
+// in the number of subscriptions that are left: of channels and patterns together,
+// or of shard channels. It is false for any other frame.
+func (s *Session) subscription() bool {
+	name := string(s.replies.Head(0))
+	left, err := strconv.ParseInt(string(s.replies.Head(2)), 10, 64)
+	if err != nil {
+		return false
+	}
+	var before int64
+	switch name {
+	case "subscribe", "unsubscribe":
+		before, s.channels = s.channels, left-s.patterns
+	case "psubscribe", "punsubscribe":
+		before, s.patterns = s.patterns, left-s.channels
+	case "ssubscribe", "sunsubscribe":
+		before, s.shards = s.shards, left
+	default:
+		return false
+	}
+	if !s.awaitsSubscription() || s.queue[0].name != name {
+		return true // a slot has moved away
+	}
+	head := &s.queue[0]
+	if head.count == 0 {
+		head.count = max(before, 1)
+	}
+	s.answered()
+	return true
+}
+
+// answered takes one frame off what is awaited first.
+func (s *Session) answered() {
+	if s.queue[0].count--; s.queue[0].count <= 0 {
+		s.pop()
+	}
+}
+
+// reply notes an answer to what is awaited first.
+func (s *Session) reply(kind byte) {
+	ok := kind != '-' && kind != '!'
+	switch s.queue[0].kind {
+	case renews:
+		s.renewed(kind, ok)
+		return
+	case sentinel:
+		s.pop()
+		s.finish()
+		return
+	case begins:
+		s.multi = s.multi || ok
+	case ends:
+		s.multi = false
+		s.opaque, s.unsettled = s.unsettled, false
+	case discards:
+		if ok {
+			s.multi, s.unsettled = false, false
+		}
+	case monitors:
+		s.opaque = ok && !s.multi
+	case resets:
+		s.pop()
+		s.reset()
+		return
+	case hello:
+		if proto := s.proto(); ok && proto != "" {
+			s.resp3 = proto == "3"
+		}
+	case subscribes:
+		s.queue[0].count = 1 // one error stands for all frames
+	}
+	s.answered()
+}
+
+// proto is the protocol in the answer to HELLO.
+func (s *Session) proto() string {
+	for i := 0; i+1 < resp.MaxHeads; i += 2 {
+		if string(s.replies.Head(i)) == "proto" {
+			return string(s.replies.Head(i + 1))
+		}
+	}
+	return ""
+}
+
+// Safe is whether a sign-in may go in now: everything that was asked has been
+// answered, and neither the server nor the client would take the AUTH or its answer
+// for something else.
+func (s *Session) Safe() bool {
+	return len(s.queue) == 0 && s.replies.Idle() && !s.streamed && !s.oneShot && s.silence == repliesOn &&
+		!s.multi && !s.opaque && (s.resp3 || !s.subscribed()) && !s.renewing
+}
+
+// Hold has the client wait at the next frame boundary, so that what it has asked
+// can be answered, or lets it go on.
+func (s *Session) Hold(on bool) { s.hold = on }
+
+// SignedOut is whether RESET has ended the sign-in: the client waits for Renew.
+func (s *Session) SignedOut() bool { return s.signedOut }
+
+// Renew returns what to write to the server to sign in again, if that is safe now.
+// The client waits until the answer is there, which outcome is told from within
+// Server: nil, or why the service has refused, after which the session works on as
+// before. Behind the AUTH goes a bare HELLO, since a refused AUTH is not always
+// answered.
+func (s *Session) Renew(user, password string, outcome func(error)) (up []byte, ok bool) {
+	if !s.Safe() {
+		return nil, false
+	}
+	s.renewing, s.refused, s.outcome = true, nil, outcome
+	s.queue = append(s.queue, awaited{kind: renews, count: 1}, awaited{kind: sentinel, count: 1})
+	return resp.AppendCommand(resp.AppendCommand(nil, "AUTH", user, password), "HELLO"), true
+}
+
+// Resume lets the client go on though the answer to Renew is not there yet.
+func (s *Session) Resume() { s.renewing = false }
+
+// renewed takes the answer to our AUTH, or that to the sentinel, if the server has
+// dropped the other.
+func (s *Session) renewed(kind byte, ok bool) {
+	head := s.replies.Head(0)
+	s.pop()
+	switch {
+	case kind == '+':
+	case !ok && !bytes.HasPrefix(head, []byte("NOAUTH")):
+		s.refused = errors.New(strings.TrimSpace(string(head)))
+	default: // only HELLO is answered by a map, an array or NOAUTH
+		s.refused = errDropped
+		s.pop()
+		s.finish()
+	}
+}
+
+func (s *Session) finish() {
+	if s.refused == nil {
+		s.signedOut = false
+	}
+	s.renewing = false
+	s.outcome(s.refused)
+}
