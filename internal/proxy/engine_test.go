@@ -26,28 +26,31 @@ const (
 // is answered to the byte as it is without a proxy, however often the connection is
 // signed in again meanwhile.
 var scripts = map[string]string{
-	"commands":                   `SET k v|GET k|NOSUCH|INCR k|MGET k none|DEL k`,
-	"a transaction":              `MULTI|SET k 1|INCR k|GET k|EXEC|GET k`,
-	"a transaction discarded":    `MULTI|SET k 1|DISCARD|GET k|DISCARD`,
-	"DISCARD that is wrong":      `MULTI|SET k 1|DISCARD now|GET k|EXEC`,
-	"EXEC that is wrong":         `MULTI|NOSUCH|EXEC|EXEC now|GET k`,
-	"MULTI in MULTI":             `MULTI|MULTI|SET k 1|EXEC|GET k|RESET-STATE`,
-	"WATCH":                      `SET k 1|WATCH k|SET k 2|MULTI|GET k|EXEC|UNWATCH`,
-	"RESP3":                      `HELLO 3|HSET h a 1|HGETALL h|GET none|HELLO 2|HGETALL h|GET none`,
-	"HELLO that is wrong":        `HELLO 4|HELLO x|HELLO 3 NOSUCH|HELLO 3 SETNAME me|CLIENT GETNAME`,
-	"subscriptions in RESP3":     `HELLO 3|SUBSCRIBE a b a|PSUBSCRIBE p*|SSUBSCRIBE s|PUBLISH a m|GET k|UNSUBSCRIBE a|UNSUBSCRIBE none|PUNSUBSCRIBE|SUNSUBSCRIBE s|GET k`,
-	"subscriptions in RESP2":     `SUBSCRIBE a b|PSUBSCRIBE p|PING|PING x|UNSUBSCRIBE a|PUNSUBSCRIBE p|UNSUBSCRIBE b|GET k`,
-	"SUBSCRIBE that is wrong":    `SUBSCRIBE|GET k|SUBSCRIBE a|UNSUBSCRIBE a`,
-	"replies off":                `CLIENT REPLY OFF|SET k 1|GET k|CLIENT REPLY SKIP|GET k|CLIENT REPLY ON|GET k`,
-	"replies off, subscribed":    `HELLO 3|CLIENT REPLY OFF|SUBSCRIBE a|PUBLISH a m|CLIENT REPLY ON|UNSUBSCRIBE a`,
-	"a reply skipped":            `SET k 1|CLIENT REPLY SKIP|INCR k|GET k|CLIENT REPLY SKIP|CLIENT REPLY SKIP|GET k|GET k`,
-	"SKIP and an answer of ours": `CLIENT REPLY SKIP|AUTH x y|GET k|CLIENT REPLY OFF|AUTH x y|CLIENT REPLY ON|GET k`,
-	"tracking, opted in":         `HELLO 3|CLIENT TRACKING ON OPTIN|SET k 1|CLIENT CACHING YES|GET k|SET k 2|GET k|SET k 3|CLIENT TRACKING OFF`,
-	"tracking, opted out":        `HELLO 3|CLIENT TRACKING ON OPTOUT|SET k 1|CLIENT CACHING NO|GET k|SET k 2|GET k|SET k 3|CLIENT TRACKING OFF`,
-	"blocked":                    `BLPOP none 0.05|RPUSH l 1 2|BLPOP l 1|LRANGE l 0 -1`,
-	"a script":                   `EVAL return{KEYS[1],redis.call('get',KEYS[1])} 1 k|SET k v|EVAL return{1,{2,{3,'x'}}} 0`,
-	"another database":           `SELECT 1|SET k one|SELECT 0|GET k|SELECT 1|GET k|SELECT 0`,
-	"sign-ins of its own":        `AUTH x y|AUTH y|GET k|HELLO 2 SETNAME me|CLIENT GETNAME`,
+	"commands":                         `SET k v|GET k|NOSUCH|INCR k|MGET k none|DEL k`,
+	"a transaction":                    `MULTI|SET k 1|INCR k|GET k|EXEC|GET k`,
+	"a transaction discarded":          `MULTI|SET k 1|DISCARD|GET k|DISCARD`,
+	"DISCARD that is wrong":            `MULTI|SET k 1|DISCARD now|GET k|EXEC`,
+	"EXEC that is wrong":               `MULTI|NOSUCH|EXEC|EXEC now|GET k`,
+	"MULTI in MULTI":                   `MULTI|MULTI|SET k 1|EXEC|GET k|RESET-STATE`,
+	"WATCH":                            `SET k 1|WATCH k|SET k 2|MULTI|GET k|EXEC|UNWATCH`,
+	"RESP3":                            `HELLO 3|HSET h a 1|HGETALL h|GET none|HELLO 2|HGETALL h|GET none`,
+	"HELLO that is wrong":              `HELLO 4|HELLO x|HELLO 3 NOSUCH|HELLO 3 SETNAME me|CLIENT GETNAME`,
+	"subscriptions in RESP3":           `HELLO 3|SUBSCRIBE a b a|PSUBSCRIBE p*|SSUBSCRIBE s|PUBLISH a m|GET k|UNSUBSCRIBE a|UNSUBSCRIBE none|PUNSUBSCRIBE|SUNSUBSCRIBE s|GET k`,
+	"subscriptions in RESP2":           `SUBSCRIBE a b|PSUBSCRIBE p|PING|PING x|UNSUBSCRIBE a|PUNSUBSCRIBE p|UNSUBSCRIBE b|GET k`,
+	"SUBSCRIBE that is refused":        `SUBSCRIBE z y|GET k|HELLO 3|SUBSCRIBE z y|GET k`,
+	"replies off, subscribed in RESP2": `CLIENT REPLY OFF|SUBSCRIBE a|UNSUBSCRIBE a|CLIENT REPLY ON|GET k`,
+	"all subscriptions ended":          `SUBSCRIBE a b|UNSUBSCRIBE|UNSUBSCRIBE|GET k`,
+	"SUBSCRIBE that is wrong":          `SUBSCRIBE|GET k|SUBSCRIBE a|UNSUBSCRIBE a`,
+	"replies off":                      `CLIENT REPLY OFF|SET k 1|GET k|CLIENT REPLY SKIP|GET k|CLIENT REPLY ON|GET k`,
+	"replies off, subscribed":          `HELLO 3|CLIENT REPLY OFF|SUBSCRIBE a|PUBLISH a m|CLIENT REPLY ON|UNSUBSCRIBE a`,
+	"a reply skipped":                  `SET k 1|CLIENT REPLY SKIP|INCR k|GET k|CLIENT REPLY SKIP|CLIENT REPLY SKIP|GET k|GET k`,
+	"SKIP and an answer of ours":       `CLIENT REPLY SKIP|AUTH x y|GET k|CLIENT REPLY OFF|AUTH x y|CLIENT REPLY ON|GET k`,
+	"tracking, opted in":               `HELLO 3|CLIENT TRACKING ON OPTIN|SET k 1|CLIENT CACHING YES|GET k|SET k 2|GET k|SET k 3|CLIENT TRACKING OFF`,
+	"tracking, opted out":              `HELLO 3|CLIENT TRACKING ON OPTOUT|SET k 1|CLIENT CACHING NO|GET k|SET k 2|GET k|SET k 3|CLIENT TRACKING OFF`,
+	"blocked":                          `BLPOP none 0.05|RPUSH l 1 2|BLPOP l 1|LRANGE l 0 -1`,
+	"a script":                         `EVAL return{KEYS[1],redis.call('get',KEYS[1])} 1 k|SET k v|EVAL return{1,{2,{3,'x'}}} 0`,
+	"another database":                 `SELECT 1|SET k one|SELECT 0|GET k|SELECT 1|GET k|SELECT 0`,
+	"sign-ins of its own":              `AUTH x y|AUTH y|GET k|HELLO 2 SETNAME me|CLIENT GETNAME`,
 }
 
 // expected differences: what the session answers by itself.
@@ -165,7 +168,7 @@ func (l *link) ended() bool { return bytes.HasSuffix(l.received, []byte(marker+"
 func onEveryEngine(t *testing.T, test func(t *testing.T, socket string)) {
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		t.Run(name, func(t *testing.T) {
-			test(t, installed.Engine(t, name, "--user", user, "on", ">"+password, "~*", "&*", "+@all"))
+			test(t, installed.Engine(t, name, "--user", user, "on", ">"+password, "~*", "&a*", "&b", "&p", "&p*", "&s", "&none", "+@all"))
 		})
 	}
 }
@@ -230,6 +233,25 @@ func TestEveryScriptIsAnsweredAsWithoutAProxy(t *testing.T) {
 					l.server.Close()
 				}
 			}
+		}
+	})
+}
+
+// What others publish comes at any moment, also between our AUTH and its answer.
+func TestWhatIsPushedDuringASignInReachesTheClient(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, socket string) {
+		other := &link{t: t, server: dialServer(t, socket), piece: 4096}
+		l := &link{t: t, server: dialServer(t, socket), piece: 4096}
+		l.send(resp.AppendCommand(resp.AppendCommand(nil, "HELLO", "3"), "SUBSCRIBE", "a"))
+		l.read(patience, l.session.Safe)
+		for i := range 50 {
+			other.send(resp.AppendCommand(nil, "PUBLISH", "a", fmt.Sprint("message ", i)))
+			other.read(patience, other.session.Safe)
+			l.renew(password)
+		}
+		l.send(resp.AppendCommand(nil, "ECHO", marker))
+		if !l.read(patience, l.ended) || bytes.Count(l.received, []byte("message ")) != 50 || l.renewals != 50 {
+			t.Errorf("%d sign-ins, received %q", l.renewals, l.received)
 		}
 	})
 }
