@@ -23,9 +23,15 @@ func (s *Session) Server(b []byte) (down [][]byte, err error) {
 		if s.replies.Idle() {
 			s.locals(&out)
 			s.drop = !s.opaque && len(s.queue) > 0 && ours(s.queue[0].kind) && b[0] != '>'
+			if s.lifted {
+				s.translate(b[0], &out)
+			}
 		}
 		n, done, err := s.replies.Feed(b)
-		if !s.drop {
+		switch {
+		case s.leading:
+			s.lead(b[:n], done, &out)
+		case !s.drop:
 			out.add(b[:n])
 		}
 		if err != nil {
@@ -43,7 +49,9 @@ func (s *Session) Server(b []byte) (down [][]byte, err error) {
 }
 
 // ours is whether an answer is not for the client.
-func ours(k kind) bool { return k == swallowed || k == renews || k == sentinel }
+func ours(k kind) bool {
+	return k == swallowed || k == renews || k == sentinel || k == lifts || k == lowers
+}
 
 // Local returns what the session answers in the server's place and whose turn has
 // come, without anything from the server.
@@ -107,6 +115,7 @@ func (s *Session) reset() {
 	s.resp3, s.multi, s.opaque, s.unsettled = false, false, false, false
 	s.channels, s.patterns, s.shards = 0, 0, 0
 	s.resetting, s.signedOut = false, true
+	s.uplift = uplift{}
 }
 
 func (s *Session) subscribed() bool { return s.channels+s.patterns+s.shards > 0 }
@@ -144,6 +153,7 @@ func (s *Session) subscription() bool {
 	default:
 		return false
 	}
+	s.follow(name)
 	if !s.awaitsSubscription() || s.queue[0].name != name {
 		return true // a slot has moved away
 	}
@@ -182,6 +192,11 @@ func (s *Session) reply(kind byte) {
 		if ok {
 			s.multi, s.unsettled = false, false
 		}
+	case lifts:
+		s.lifted = ok && s.proto() == "3"
+		s.resp3, s.unable, s.changing = s.lifted, !s.lifted, false
+	case lowers:
+		s.lifted, s.resp3, s.changing = false, false, false
 	case monitors:
 		s.opaque = ok && !s.multi
 	case resets:

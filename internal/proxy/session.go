@@ -50,6 +50,8 @@ type Session struct {
 	opaque    bool
 	unsettled bool // such a thing has been queued in the transaction
 
+	uplift
+
 	resetting bool // RESET is on its way
 	signedOut bool // it has been answered: the server wants a sign-in before anything else
 	hold      bool // the client is to wait at a frame boundary
@@ -89,6 +91,9 @@ const (
 	discards        // DISCARD: an error leaves it open
 	monitors
 	resets
+	pings    // while RESP3 stands in for RESP2, where the answer has another form
+	lifts    // the answer to our HELLO 3
+	lowers   // the answer to our HELLO 2
 	renews   // the answer to our AUTH, or already that to the sentinel behind it
 	sentinel // a bare HELLO behind our AUTH
 )
@@ -121,7 +126,8 @@ func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
 			out.add(frame)
 			s.streamed = !s.whole
 		case s.whole:
-			if err := s.request(frame, &out); err != nil {
+			taken, err := s.request(frame, &out)
+			if err != nil || !taken {
 				return n, out.parts, err
 			}
 		case full && n == 0:
@@ -156,7 +162,7 @@ func (o *output) add(b []byte) {
 
 // held is whether the client has to wait at this frame boundary.
 func (s *Session) held() bool {
-	return !s.streamed && (s.resetting || s.signedOut || s.renewing || s.hold)
+	return !s.streamed && (s.resetting || s.signedOut || s.renewing || s.hold || s.changing)
 }
 
 // refuseStream answers what cannot be framed, which ends the session.
@@ -189,32 +195,33 @@ func (s *Session) begin(frame []byte, out *output) error {
 	return nil
 }
 
-// request takes one whole request.
-func (s *Session) request(frame []byte, out *output) error {
-	args := s.requests.NumArgs()
-	if args == 0 { // a blank line or an empty array; nobody answers it
+// request takes one whole request, unless something has to be answered before.
+func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
+	switch {
+	case s.requests.NumArgs() == 0: // a blank line or an empty array; nobody answers it
 		out.add(frame)
-		return nil
-	}
-	var verb string
-	if !s.requests.Inline() {
-		if verb = verbOf(s.requests.Arg(0).In(frame)); verb == "" {
-			s.expect(awaited{count: s.audible()})
-			out.add(frame)
-			return nil
-		}
-	} else if resp.HTTPRequest(frame) {
-		return errHTTP
+		return true, nil
+	case s.requests.Inline() && resp.HTTPRequest(frame):
+		return false, errHTTP
+	case !s.requests.Inline() && !s.lifted && verbOf(s.requests.Arg(0).In(frame)) == "":
+		s.expect(awaited{count: s.audible()})
+		out.add(frame)
+		return true, nil
 	}
 	words, err := split(frame, s.requests.Inline())
 	if err != nil {
-		return s.refuseStream(err)
+		return false, s.refuseStream(err)
 	}
 	if len(words) == 0 {
 		out.add(frame)
-		return nil
+		return true, nil
 	}
-	return s.command(verbOf(words[0]), words, frame, out)
+	verb := verbOf(words[0])
+	if taken, handled := s.standingIn(verb, words, frame, out); handled {
+		return taken, nil
+	}
+	s.command(verb, words, frame, out)
+	return true, nil
 }
 
 func split(frame []byte, inline bool) ([][]byte, error) {
@@ -251,18 +258,18 @@ func verbOf(name []byte) string {
 func subscribing(verb string) bool { return strings.HasSuffix(verb, "subscribe") }
 
 // command takes a request that has been split.
-func (s *Session) command(verb string, words [][]byte, frame []byte, out *output) error {
+func (s *Session) command(verb string, words [][]byte, frame []byte, out *output) {
 	switch verb {
 	case "auth":
 		s.auth(len(words), out)
-		return nil
+		return
 	case "hello":
 		s.hello(words, frame, out)
-		return nil
+		return
 	case "sync", "psync":
 		s.standIn(out)
 		s.answer(resp.AppendError(nil, textSync))
-		return nil
+		return
 	}
 	out.add(frame)
 	switch {
@@ -287,7 +294,6 @@ func (s *Session) command(verb string, words [][]byte, frame []byte, out *output
 	default:
 		s.expect(awaited{count: s.audible()})
 	}
-	return nil
 }
 
 // client follows CLIENT REPLY and CLIENT CACHING.
