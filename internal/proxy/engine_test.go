@@ -16,6 +16,7 @@ import (
 )
 
 const (
+	room     = 4096 // for requests that are held whole
 	patience = 10 * time.Second
 	user     = "orders-app"
 	password = "a-password-of-the-test"
@@ -105,7 +106,7 @@ func (l *link) send(b []byte) {
 
 func (l *link) take() {
 	l.t.Helper()
-	n, up, err := l.session.Client(l.pending, false)
+	n, up, err := l.session.Client(l.pending, len(l.pending) >= room)
 	if err != nil {
 		l.t.Fatalf("Client(%q): %v", l.pending, err)
 	}
@@ -239,6 +240,35 @@ func TestEveryScriptIsAnsweredAsWithoutAProxy(t *testing.T) {
 					l.server.Close()
 				}
 			}
+		}
+	})
+}
+
+// Values of any size pass through: none is held.
+func TestLargeValuesPassThrough(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, socket string) {
+		large := strings.Repeat("a value that is larger than any buffer\r\n+OK\r\n$-1\r\n", 20_000)
+		l := &link{t: t, server: dialServer(t, socket), piece: 1500}
+		l.send(resp.AppendCommand(resp.AppendCommand(nil, "SET", "large", large), "GET", "large"))
+		l.renew(password)
+		l.read(patience, l.session.Safe)
+		l.renew(password)
+		if want := string(resp.AppendBulk([]byte("+OK\r\n"), large)); string(l.received) != want {
+			t.Errorf("received %d bytes, want %d", len(l.received), len(want))
+		}
+
+		// As a message, to a subscriber of RESP2.
+		l.received = nil
+		l.send(resp.AppendCommand(nil, "SUBSCRIBE", "a"))
+		l.read(patience, func() bool { return l.session.Safe() && len(l.pending) == 0 })
+		other := &link{t: t, server: dialServer(t, socket), piece: 4096}
+		other.send(resp.AppendCommand(nil, "PUBLISH", "a", large))
+		want := string(resp.AppendBulk([]byte("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n"), large))
+		l.renew(password)
+		l.read(patience, func() bool { return len(l.received) >= len(want) })
+		l.renew(password)
+		if string(l.received) != want || l.renewals < 3 {
+			t.Errorf("received %d bytes, want %d; %d sign-ins", len(l.received), len(want), l.renewals)
 		}
 	})
 }
