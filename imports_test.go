@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"redigo":             {"", "internal/dial"},
 	"valkeygo":           {"", "internal/dial"},
 	"metrics":            {""},
-	"internal/proxy":     {"", "internal/resp", "internal/command"},
+	"internal/proxy":     {"", "internal/dial", "internal/resp", "internal/command"},
 	"internal/world":     {"internal/policy", "internal/acl"},
 	"internal/gate":      append([]string{"internal/world"}, foundations...),
 	"internal/engine":    append([]string{"internal/world"}, foundations...),

@@ -227,13 +227,31 @@ func (s *Session) proto() string {
 // answered, and neither the server nor the client would take the AUTH or its answer
 // for something else.
 func (s *Session) Safe() bool {
-	return len(s.queue) == 0 && s.replies.Idle() && !s.streamed && !s.oneShot && s.silence == repliesOn &&
-		!s.multi && !s.opaque && (s.resp3 || !s.subscribed()) && !s.renewing
+	return len(s.queue) == 0 && s.replies.Idle() && !s.streamed && s.Settles()
+}
+
+// Settles is whether it will be safe once everything is answered that has been
+// asked, if the client is held meanwhile. Otherwise only the client can make it so.
+func (s *Session) Settles() bool {
+	return !s.oneShot && s.silence == repliesOn && !s.inMulti() && !s.opaque && (s.resp3 || !s.subscribed()) && !s.renewing
 }
 
 // Hold has the client wait at the next frame boundary, so that what it has asked
 // can be answered, or lets it go on.
 func (s *Session) Hold(on bool) { s.hold = on }
+
+// Waits is whether Client has left a whole request, which it may take once the
+// server has answered something; Held, whether it takes nothing before a sign-in, a
+// change of the protocol or Hold is over.
+func (s *Session) Waits() bool { return s.whole }
+
+// Held is explained at Waits.
+func (s *Session) Held() bool { return s.held() }
+
+// Due is whether Local has something.
+func (s *Session) Due() bool {
+	return s.replies.Idle() && len(s.queue) > 0 && (s.queue[0].kind == local || s.opaque)
+}
 
 // SignedOut is whether RESET has ended the sign-in: the client waits for Renew.
 func (s *Session) SignedOut() bool { return s.signedOut }
