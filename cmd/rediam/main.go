@@ -37,6 +37,7 @@ type cli struct {
 	Inspect inspectCommand `cmd:"" help:"Say what a token claims and what is wrong with it."`
 	Emulate emulateCommand `cmd:"" help:"Run ElastiCache or MemoryDB on this machine."`
 	Demo    demoCommand    `cmd:"" help:"Show IAM sign-in at work: good, refused and renewed."`
+	Proxy   proxyCommand   `cmd:"" help:"Let clients that know no IAM use a cache."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 
 	Verbose bool `short:"v" help:"Log more, to stderr."`
