@@ -86,7 +86,7 @@ func dialServer(t *testing.T, socket string) net.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
-	io.WriteString(conn, string(resp.AppendCommand(nil, "AUTH", user, password)))
+	conn.Write(resp.AppendCommand(nil, "AUTH", user, password))
 	answer := make([]byte, 5)
 	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "+OK\r\n" {
 		t.Fatalf("AUTH: %q, %v", answer, err)
