@@ -85,11 +85,15 @@ func (j *joint) safePoint() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var held time.Time // since when requests have waited
-	for !j.session.Safe() {
+	for holding := false; !j.session.Safe(); {
 		if j.over {
 			return errOver
 		}
-		j.session.Hold(j.session.Settles())
+		if settles := j.session.Settles(); settles != holding {
+			holding = settles
+			j.session.Hold(holding)
+			j.changed.Broadcast() // the client may go on
+		}
 		switch {
 		case j.waiting == 0:
 			held = time.Time{}
