@@ -1,9 +1,11 @@
 package redigo_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -236,7 +238,8 @@ func TestFailuresComeBackToTheCallerInTime(t *testing.T) {
 		}, "panicked", rediam.CauseCredentials},
 	} {
 		must(t, srv.Fault("", v.fault))
-		signIns := new(rediam.SignIns)
+		var log bytes.Buffer
+		signIns := &rediam.SignIns{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 		d := dialer(srv, func(d *redigo.Dialer, s *rediam.Signer) {
 			if v.change != nil {
 				v.change(d, s)
@@ -249,6 +252,9 @@ func TestFailuresComeBackToTheCallerInTime(t *testing.T) {
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), v.want) || strings.Contains(err.Error(), "s3cr3t") || v.cause != "" && rediam.CauseOf(err) != v.cause {
 			t.Errorf("%s: %v, want %q by %s", v.name, err, v.want, v.cause)
+		}
+		if output := log.String() + err.Error(); strings.Contains(output, "X-Amz-") || !strings.Contains(output, "sign-in failed") {
+			t.Errorf("%s: a token, or nothing, is in %q", v.name, output)
 		}
 		got := signIns.Counts()
 		if v.cause == "" { // redigo may close the connection before its deadline has come

@@ -34,7 +34,7 @@ import (
 // changes nothing.
 //
 // If the token source fails at a renewal, the connection works on and is due again
-// soon. If the service refuses a renewal, valkey-go closes the connection and opens
+// soon. If the service refuses a renewal, the connection ends and valkey-go opens
 // another: reads that were under way are tried again, and writes fail. A connection
 // that is dedicated to somebody, or blocked, is renewed when that is over.
 func Configure(o *valkey.ClientOption, src rediam.TokenSource, renewal rediam.Renewal) error {

@@ -1,9 +1,11 @@
 package valkeygo_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -235,7 +237,8 @@ func TestFailuresComeBackToTheCallerInTime(t *testing.T) {
 		if v.change != nil {
 			v.change(&o, s)
 		}
-		signIns := rediam.Follow(s)
+		var log bytes.Buffer
+		signIns := &rediam.SignIns{Source: s, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 		must(t, valkeygo.Configure(&o, signIns, rediam.Renewal{}))
 		client, err := valkey.NewClient(o)
 		if err == nil {
@@ -243,6 +246,9 @@ func TestFailuresComeBackToTheCallerInTime(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), v.want) || strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("%s: %v, want %q", v.name, err, v.want)
+		}
+		if err != nil && strings.Contains(log.String()+err.Error(), "X-Amz-") || !strings.Contains(log.String(), "sign-in failed") {
+			t.Errorf("%s: a token, or nothing, is in %q", v.name, log.String())
 		}
 		if got := signIns.Counts(); got.Failures[v.cause] == 0 || got.SignIns != 0 || got.Connections != 0 {
 			t.Errorf("%s: Counts() = %+v, want a failure by %s", v.name, got, v.cause)

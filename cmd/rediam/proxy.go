@@ -65,8 +65,7 @@ func (c *proxyCommand) Run(ctx context.Context, t *terminal) error {
 	if err := rediam.Probe(probe, signer); err != nil {
 		return explain(err)
 	}
-	signIns := rediam.Limit(signer, c.SignInsAtOnce)
-	signIns.Log = t.log
+	signIns := rediam.Limit(signer, c.SignInsAtOnce) // whose failures the proxy logs, with the client
 	p := &proxy.Proxy{Addr: config.Addr(), TLS: trust, SignIns: signIns, Renewal: renewal, ConnectTime: c.ConnectTimeout, Log: t.log}
 	return c.serve(ctx, t, p)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -46,6 +47,7 @@ type Conn struct {
 	used    atomic.Int64 // when something was read last, since start
 	asked   atomic.Bool  // a sign-in has been written and its answer not been read
 	among   atomic.Bool  // so it has among other requests
+	lost    atomic.Bool  // and has been refused: nothing more is read
 	closing sync.Once
 
 	// The client library writes and reads a sign-in from one goroutine.
@@ -112,14 +114,22 @@ func isSignIn(b []byte) bool {
 
 // Read notes the answer to a sign-in.
 func (c *Conn) Read(b []byte) (int, error) {
+	if c.lost.Load() {
+		return 0, io.EOF
+	}
 	n, err := c.Conn.Read(b)
 	c.used.Store(int64(time.Since(start)))
 	switch {
 	case c.asked.Load():
 		c.answered(b[:n], err)
 	case c.among.Load():
-		if line := errorLine(b[:n]); line != "" {
+		if at, line := errorLine(b[:n]); line != "" {
 			c.verdict(errors.New(line))
+			c.lost.Store(true)
+			if at == 0 {
+				return 0, io.EOF
+			}
+			return at, nil
 		}
 	}
 	return n, err
@@ -172,7 +182,9 @@ func shown(line string) string {
 
 // Among says that the client is about to renew the sign-in among other requests,
 // so that the answer cannot be told from theirs: it is taken for good unless an
-// error of sign-ins comes within d.
+// error of sign-ins comes within d. The client would close the connection then, and
+// give that error to whoever has asked for something else; for it the connection
+// ends before the error, so that what can be tried again is.
 func (c *Conn) Among(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,15 +204,16 @@ func (c *Conn) verdict(err error) {
 	}
 }
 
-// errorLine is an error of sign-ins that stands in b as a reply of its own.
-func errorLine(b []byte) string {
+// errorLine is an error of sign-ins that stands in b as a reply of its own, and
+// where.
+func errorLine(b []byte) (at int, line string) {
 	for _, cause := range []string{"-WRONGPASS ", "-ERR Exceeded limit of IAM ", "-ERR IAM Authentication service ", "-ERR service is not available"} {
 		i := bytes.Index(b, []byte(cause))
 		if i == 0 || i > 0 && b[i-1] == '\n' {
-			return firstLine(b[i+1:])
+			return i, firstLine(b[i+1:])
 		}
 	}
-	return ""
+	return 0, ""
 }
 
 func firstLine(b []byte) string {
