@@ -67,16 +67,25 @@ func TestStreamingCannotServeConnAndWatch(t *testing.T) {
 
 func TestAHeldConnectionIsRenewedWhenItComesBack(t *testing.T) {
 	srv := emulator.Start(t)
+	due := rediam.Renewal{After: 100 * time.Millisecond}
 	signIns := rediam.Follow(signer(srv))
-	client := newClient(t, srv, goredis.Stream[redis.Options], signIns, rediam.Renewal{After: 100 * time.Millisecond}, nil)
-	must(t, client.Ping(t.Context()).Err())
-	err := client.BLPop(t.Context(), time.Second, "nothing").Err() // ten times as long as it takes to be due
-	if err != redis.Nil || signIns.Counts().Renewals != 0 {
-		t.Fatalf("BLPOP = %v, and %d renewals meanwhile", err, signIns.Counts().Renewals)
-	}
+	client := newClient(t, srv, goredis.Stream[redis.Options], signIns, due, nil)
+	other := newClient(t, srv, goredis.Configure[redis.Options], signer(srv), rediam.Renewal{}, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for signIns.Counts().Renewals == 0 {
+	popped := make(chan error, 1)
+	go func() { popped <- client.BLPop(ctx, 0, "jobs").Err() }()
+	for { // until BLPOP holds the connection: a free one is renewed in each of these waits
+		before := signIns.Counts()
+		time.Sleep(5 * due.After)
+		if after := signIns.Counts(); before.SignIns > 0 && after.Renewals == before.Renewals {
+			break
+		}
+		must(t, ctx.Err())
+	}
+	must(t, other.LPush(ctx, "jobs", "one").Err())
+	must(t, <-popped)
+	for before := signIns.Counts().Renewals; signIns.Counts().Renewals <= before; {
 		must(t, client.Ping(ctx).Err())
 	}
 }
