@@ -263,6 +263,8 @@ func (j *joint) await(seen uint64) (again bool) {
 		return false
 	}
 	j.waiting = true
+	j.proxy.metrics.held.Inc()
+	defer j.proxy.metrics.held.Dec()
 	j.changed.Broadcast()
 	for !j.over && (j.session.Held() || j.session.Waits() && j.turns == seen) {
 		j.changed.Wait()

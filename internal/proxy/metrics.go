@@ -10,7 +10,7 @@ import (
 //	rediam_proxy_clients                        connections of clients that are open
 //	rediam_proxy_clients_total                  and those that have been
 //	rediam_proxy_refused_clients_total{reason}  those that could not be served: max_connections, sign_in, protocol before they had said anything else; and passwords that were wrong
-//	rediam_proxy_held_clients                   those that wait now, for their first sign-in or for a renewal
+//	rediam_proxy_held_clients                   those that have asked for something and wait for a sign-in
 //	rediam_proxy_renewals_total{outcome}        renewals: renewed; inserted, behind what was not answered yet; unconfirmed, with replies switched off; refused; unanswered in time; unsigned, without a token; busy, at no moment at which one could go in
 //	rediam_proxy_late_renewals_total{state}     renewals that could not go in by the age at which every connection should be renewed, and what state of the connection kept them
 //	rediam_proxy_bytes_total{direction}         bytes passed on: to_cache, to_client
