@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"internal/awsapi":    append([]string{"internal/world"}, foundations...),
 	"emulator/clients":   {}, // tests alone
 	"examples":           {}, // likewise
+	"internal/recipes":   {}, // likewise
 	"emulator":           append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi"}, foundations...),
 }
 

@@ -62,7 +62,7 @@ func TestRedisExporterIsScraped(t *testing.T) {
 	t.Parallel()
 	program := path(t, "prometheus-redis-exporter")
 	c, address := through(t), "127.0.0.1:"+port(t)
-	exporter := start(t, []string{"REDIS_ADDR=redis://" + c.addr, "REDIS_EXPORTER_WEB_LISTEN_ADDRESS=" + address, "REDIS_EXPORTER_CHECK_KEYS=counted*"}, program)
+	exporter := start(t, []string{"REDIS_ADDR=redis://" + c.addr, "REDIS_EXPORTER_CONFIG_COMMAND=-", "REDIS_EXPORTER_WEB_LISTEN_ADDRESS=" + address}, program)
 	up(t, "http://"+address+"/health")
 	c.works(false, func(int) { // it connects anew for each scrape
 		metrics := request(t, web, "GET", "http://"+address+"/metrics", "")
@@ -229,7 +229,11 @@ func TestPHPKeepsSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fpm, fcgi := path(t, "php-fpm"+string(version)), path(t, "cgi-fcgi")
+	fpm, err := exec.LookPath("php-fpm" + string(version))
+	if err != nil {
+		installed.Missing(t, "php-fpm", err)
+	}
+	fcgi := path(t, "cgi-fcgi")
 	c := through(t)
 	page, err := filepath.Abs("testdata/page.php")
 	if err != nil {
