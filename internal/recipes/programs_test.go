@@ -64,7 +64,7 @@ func TestRedisExporterIsScraped(t *testing.T) {
 	c, address := through(t), "127.0.0.1:"+port(t)
 	exporter := start(t, []string{"REDIS_ADDR=redis://" + c.addr, "REDIS_EXPORTER_CONFIG_COMMAND=-", "REDIS_EXPORTER_WEB_LISTEN_ADDRESS=" + address}, program)
 	up(t, "http://"+address+"/health")
-	c.works(false, func(int) { // it connects anew for each scrape
+	c.works(0, func(int) { // it connects anew for each scrape
 		metrics := request(t, web, "GET", "http://"+address+"/metrics", "")
 		if !strings.Contains(metrics, "\nredis_up 1\n") || !strings.Contains(metrics, "\nredis_connected_clients ") {
 			t.Errorf("scraped\n%s", metrics)
@@ -116,7 +116,7 @@ func TestOAuth2ProxyKeepsItsSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
-	c.works(true, func(int) {
+	c.works(2, func(int) {
 		request(t, web, "GET", "http://"+address+"/ready", "")
 		if who := request(t, browser, "GET", "http://"+address+"/oauth2/userinfo", ""); !strings.Contains(who, "u@example.com") {
 			t.Errorf("the session is of %s", who)
@@ -136,7 +136,7 @@ func TestRatelimitCounts(t *testing.T) {
 		"USE_STATSD=false", "HOST=127.0.0.1", "GRPC_HOST=127.0.0.1", "DEBUG_HOST=127.0.0.1", "PORT=" + http1, "GRPC_PORT=" + rpc, "DEBUG_PORT=" + debug,
 	}, program)
 	up(t, "http://127.0.0.1:"+http1+"/healthcheck")
-	c.works(true, func(n int) {
+	c.works(10, func(n int) {
 		said := request(t, web, "POST", "http://127.0.0.1:"+http1+"/json", `{"domain":"test","descriptors":[{"entries":[{"key":"who","value":"me"}]}]}`)
 		var answer struct {
 			OverallCode string
@@ -184,7 +184,7 @@ func TestCentrifugoPublishes(t *testing.T) {
 	if hello := next(); !strings.Contains(hello, `"connect"`) {
 		t.Fatal(hello)
 	}
-	c.works(true, func(n int) {
+	c.works(4, func(n int) {
 		request(t, web, "POST", "http://127.0.0.1:"+p+"/api/publish", fmt.Sprintf(`{"channel":"news","data":{"n":%d}}`, n))
 		if message := next(); !strings.Contains(message, fmt.Sprintf(`"data":{"n":%d}`, n)) {
 			t.Errorf("message %d is %s", n, message)
@@ -269,7 +269,7 @@ env[REDIS_PORT] = %s
 `, me.Username, socket, c.addr, host, port))
 	server := start(t, nil, fpm, "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", filepath.Join(dir, "fpm.conf"))
 	until(t, "PHP-FPM listens", func() bool { _, err := os.Stat(socket); return err == nil })
-	c.works(true, func(n int) {
+	c.works(2, func(n int) {
 		get := exec.CommandContext(t.Context(), fcgi, "-bind", "-connect", socket)
 		get.Env = []string{"REQUEST_METHOD=GET", "SCRIPT_FILENAME=" + page, "HTTP_COOKIE=PHPSESSID=0123456789abcdef0123456789abcdef"}
 		out, err := get.CombinedOutput()
