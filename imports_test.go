@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"emulator/clients":   {}, // tests alone
 	"examples":           {}, // likewise
 	"emulator":           append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi", "internal/statefile"}, foundations...),
+	"internal/recipes":   {}, // tests alone
 }
 
 // Programs may import everything.
