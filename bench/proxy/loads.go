@@ -75,7 +75,7 @@ func benchmark(name string, columns []string, requests float64, args string) loa
 		out, err := exec.CommandContext(ctx, "redis-benchmark", words...).Output()
 		used := r.cpu() - before
 		if err != nil {
-			return nil, errors.Join(err, ctx.Err())
+			return nil, fmt.Errorf("redis-benchmark: %w", err)
 		}
 		f, tests, err := parseBenchmark(out)
 		if err == nil && !r.peer.direct() {
