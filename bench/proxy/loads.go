@@ -41,6 +41,7 @@ var loads = []load{
 	// One TLS record takes 16,384 bytes, and redis-benchmark hangs on SETs beyond that.
 	benchmark("16K", requestColumns, 40_000, "-t set,get -c 50 -P 1 -d 16000 -r 100"),
 	benchmark("C1", requestColumns, 20_000, "-t set,get -c 1 -P 1 -d 64 -r 1000"),
+	// Without keep-alive, every request has a connection of its own.
 	benchmark("churn", churnColumns, 3000, "-t get -k 0 -c 20 -d 64"),
 	{
 		name: "memory", says: "connections that have each had one PING answered, in a fresh process",

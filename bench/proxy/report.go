@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -12,6 +13,14 @@ import (
 
 // figures are what one run has come to, by the name of the column.
 type figures map[string]float64
+
+func (f figures) String() string {
+	var shown []string
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		shown = append(shown, name+" "+show(f[name]))
+	}
+	return strings.Join(shown, ", ")
+}
 
 // compare adds what says something beside a direct connection and beside haproxy in
 // the same round only.
