@@ -15,7 +15,7 @@ func TestEveryLoadIsMeasuredAndEverythingIsEnded(t *testing.T) {
 		installed.Path(t, program)
 	}
 	var out strings.Builder
-	args := []string{"-repeat", "2", "-scale", "0.004", "-patience", "0s", "-only", "^(direct TLS|rediam|haproxy)$"}
+	args := []string{"-repeat", "1", "-scale", "0.004", "-patience", "0s", "-only", "^(direct TLS|rediam|haproxy)$"}
 	if err := run(t.Context(), args, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
