@@ -204,7 +204,7 @@ func scanners(ctx context.Context, o options, n *noise) (map[string]figures, err
 	for range o.repeat {
 		var out []byte
 		err := n.listen(ctx, func() (err error) {
-			out, err = exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkSession$", "-benchmem",
+			out, err = exec.CommandContext(ctx, "go", "test", "-vet=off", "-run", "^$", "-bench", "^BenchmarkSession$", "-benchmem",
 				"-benchtime", time.Duration(o.scale*float64(time.Second)).String(), "github.com/rediam/rediam/internal/proxy").CombinedOutput()
 			return err
 		})
