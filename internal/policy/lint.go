@@ -144,6 +144,9 @@ func nearest(name string, words []string) string {
 		distance = 2
 	}
 	for _, word := range words {
+		if apart := len(word) - len(name); apart >= distance || -apart >= distance {
+			continue
+		}
 		if d := editDistance(lower, lowerASCII(word), distance); d < distance {
 			best, distance = word, d
 		}
@@ -154,9 +157,6 @@ func nearest(name string, words []string) string {
 // editDistance counts the bytes to put in, take out or change; it stops at limit.
 // (Two neighbours that changed places count as two.)
 func editDistance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -359,7 +359,7 @@ func opensNext(text, after string) bool {
 	trimmed := strings.TrimRight(text, " \t")
 	c, _ := utf8.DecodeRuneInString(after)
 	return trimmed != "" && strings.IndexByte(",:[{", trimmed[len(trimmed)-1]) >= 0 &&
-		after != "" && strings.IndexRune(" \t\r\n,:]}", c) < 0
+		after != "" && !strings.ContainsRune(" \t\r\n,:]}", c)
 }
 
 func endsValue(after string) bool {

@@ -252,11 +252,15 @@ func (l *linter) actionWithoutColon(n *node, action string) string {
 		l.problem(n.offset(0), "the colon of the action is missing", "write "+repeated(action[:i]+":"+action[i+1:]))
 		return action[:i] + ":" + action[i+1:]
 	}
+	var meant []string
 	for _, service := range []string{elasticache, memorydb} {
-		if name := nearest(action, actionsOf(service)); name != "" && lowerASCII(name) == lowerASCII(action) {
-			l.problem(n.offset(0), "the service of the action is missing", "write "+service+":"+name+", or "+memorydb+":"+name+" for MemoryDB")
-			break
+		known := actionsOf(service)
+		if i := slices.IndexFunc(known, func(name string) bool { return strings.EqualFold(name, action) }); i >= 0 {
+			meant = append(meant, service+":"+known[i])
 		}
+	}
+	if len(meant) > 0 {
+		l.problem(n.offset(0), "the service of the action is missing", "write "+strings.Join(meant, " or "))
 	}
 	return action
 }
