@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -17,6 +18,8 @@ const (
 	// maxRepeated is how many characters of the document a finding repeats.
 	maxRepeated = 64
 )
+
+var fileName = regexp.MustCompile(`^\s*(?:file:/*)?[A-Za-z0-9_.~/-]+\.json\s*$`)
 
 // Finding is something that the author of a document probably did not mean.
 type Finding struct {
@@ -38,8 +41,15 @@ func (f Finding) String() string {
 // mean that Parse takes the document.
 func Lint(kind Kind, document []byte) []Finding {
 	l := &linter{document: string(document), kind: kind}
-	if len(document) > maxDocument {
+	switch {
+	case len(document) > maxDocument:
 		l.problem(0, fmt.Sprintf("the document is longer than %d bytes", maxDocument), "write a shorter one: no policy of IAM may be that long")
+		return l.findings()
+	case fileName.Match(document):
+		l.problem(0, "this is the name of a file, not a policy", "write file:// before the name for the AWS CLI to read the file")
+		return l.findings()
+	case strings.HasPrefix(l.document, "%7B"):
+		l.problem(0, "the document is URL-encoded, as IAM gives it back", "decode it before")
 		return l.findings()
 	}
 	notJSON := json.Unmarshal(document, new(json.RawMessage))
@@ -157,7 +167,7 @@ func nearest(name string, words []string) string {
 // editDistance counts the bytes to put in, take out or change; it stops at limit.
 // (Two neighbours that changed places count as two.)
 func editDistance(a, b string, limit int) int {
-	row := make([]int, len(b)+1)
+	row := make([]int, len(b)+1) // of the usual table, for the bytes of a so far
 	for j := range row {
 		row[j] = j
 	}

@@ -10,7 +10,7 @@ const (
 	elasticache = "elasticache"
 	memorydb    = "memorydb"
 
-	accountProblem = "an account id has 12 digits, and this has not"
+	accountProblem = "this is no account id: those have 12 digits"
 )
 
 // The types of resource of the two services (Service Authorization Reference).
