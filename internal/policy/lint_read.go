@@ -341,7 +341,7 @@ func (r *reader) quoted(n *node, q quoting, isName bool) string {
 			r.marks(r.pos)
 			r.pos += size
 			return text
-		case r.peek() == '\\' && !r.ended():
+		case r.peek() == '\\':
 			r.pos++
 			if r.ended() {
 				return text
