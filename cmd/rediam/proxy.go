@@ -2,24 +2,31 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/internal/proxy"
 )
 
-// maxPassword is what Redis takes of an argument before a sign-in.
-const maxPassword = 16384
+const (
+	// maxPassword is what Redis takes of an argument before a sign-in.
+	maxPassword = 16384
+	// maxSocketPath is what every system has room for.
+	maxSocketPath = 103
+)
 
 type proxyCommand struct {
 	place             `embed:""`
@@ -75,7 +82,7 @@ func (c *proxyCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	if c.Check {
-		return check(ctx, t, targets)
+		return checkAll(ctx, t, targets)
 	}
 	return c.serve(ctx, t, targets)
 }
@@ -83,7 +90,7 @@ func (c *proxyCommand) Run(ctx context.Context, t *terminal) error {
 // targets makes what is to be served, and shows that there are credentials.
 func (c *proxyCommand) targets(ctx context.Context, t *terminal) ([]*served, error) {
 	places, err := c.places()
-	if err != nil {
+	if err := cmp.Or(err, c.check()); err != nil {
 		return nil, usageError{err}
 	}
 	password, err := c.password()
@@ -174,8 +181,19 @@ func (c *proxyCommand) password() (string, error) {
 	return string(password), nil
 }
 
-// check signs in to each target once.
-func check(ctx context.Context, t *terminal, targets []*served) error {
+// check refuses numbers that mean nothing.
+func (c *proxyCommand) check() error {
+	for name, n := range map[string]int64{"max-connections": int64(c.MaxConnections), "idle-timeout": int64(c.IdleTimeout), "drain": int64(c.Drain),
+		"connect-timeout": int64(c.ConnectTimeout) - 1, "sign-ins-at-once": int64(c.SignInsAtOnce) - 1} {
+		if n < 0 {
+			return fmt.Errorf("--%s is too small", name)
+		}
+	}
+	return nil
+}
+
+// checkAll signs in to each target once.
+func checkAll(ctx context.Context, t *terminal, targets []*served) error {
 	var failed error
 	for _, s := range targets {
 		started := time.Now()
@@ -195,27 +213,33 @@ func (c *proxyCommand) serve(ctx context.Context, t *terminal, targets []*served
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	admin, err := c.openAdmin(targets)
-	if err != nil {
-		return err
-	}
-	defer admin.Close()
-	errs := make([]error, len(targets))
+	listeners := make([]net.Listener, len(targets))
 	for i, s := range targets {
 		listener, err := c.listen(s.place)
+		if err != nil && !errors.As(err, new(usageError)) {
+			err = hinted{err, "--listen HOST:PORT or --unix PATH is another place"}
+		}
 		if err != nil {
 			return err
 		}
-		if s.Unix == "" {
+		defer listener.Close()
+		if listeners[i] = listener; s.Unix == "" {
 			s.Listen = listener.Addr().String()
 		}
+	}
+	stop, err := c.serveAdmin(targets)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	errs := make([]error, len(targets))
+	for i, s := range targets {
 		running.Go(func() {
 			defer cancel()
-			errs[i] = s.proxy.Serve(ctx, listener)
+			errs[i] = s.proxy.Serve(ctx, listeners[i])
 		})
 		t.say("proxy ready: %s is %s as %s; stop it with Ctrl-C", s.where(), s.proxy.Addr, s.config.Username)
 	}
-	admin.started()
 	<-ctx.Done()
 	t.say("the proxy ends: clients may stay for up to %v; a second signal ends it at once", c.Drain)
 	running.Wait()
@@ -241,17 +265,27 @@ func (c *proxyCommand) listen(p place) (net.Listener, error) {
 	return net.Listen("tcp", p.Listen)
 }
 
+func isSocket(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().Type() == os.ModeSocket
+}
+
 // listenUnix makes a socket that nobody else can open at any moment. One that
 // somebody has left behind is replaced.
 func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
-	if conn, err := net.Dial("unix", path); err == nil {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("%s: the path of a socket has at most %d characters", path, maxSocketPath)
+	}
+	switch conn, err := net.Dial("unix", path); {
+	case err == nil:
 		conn.Close()
 		return nil, fmt.Errorf("%s: another program listens there", path)
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
+	case errors.Is(err, syscall.ECONNREFUSED) && isSocket(path): // nobody does any more
 		if err := os.Remove(path); err != nil {
 			return nil, err
 		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("something is there already: %w", err)
 	}
 	return withUmask(^mode&0o777, func() (net.Listener, error) { return net.Listen("unix", path) })
 }

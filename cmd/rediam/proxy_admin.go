@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,47 +17,26 @@ import (
 // readyTime bounds how long /readyz may look for itself.
 const readyTime = 5 * time.Second
 
-// admin is where operators, and what restarts programs, look.
-type admin struct {
-	server *http.Server // nil if nobody wants it
-	ready  atomic.Bool
-}
-
-func (c *proxyCommand) openAdmin(targets []*served) (*admin, error) {
-	a := &admin{}
+// serveAdmin serves what operators look at, and what restarts programs, until stop is
+// called. Every target listens.
+func (c *proxyCommand) serveAdmin(targets []*served) (stop func() error, err error) {
 	if c.Admin == "" {
-		return a, nil
+		return func() error { return nil }, nil
 	}
 	listener, err := net.Listen("tcp", c.Admin)
 	if err != nil {
 		return nil, fmt.Errorf("--admin: %w", err)
 	}
-	a.server = &http.Server{Handler: a.pages(targets), ReadHeaderTimeout: 10 * time.Second}
-	go a.server.Serve(listener)
-	return a, nil
+	server := &http.Server{Handler: adminPages(targets), ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener)
+	return server.Close, nil
 }
 
-// started is called when every target listens.
-func (a *admin) started() { a.ready.Store(true) }
-
-func (a *admin) Close() error {
-	if a.server == nil {
-		return nil
-	}
-	return a.server.Close()
-}
-
-func (a *admin) pages(targets []*served) http.Handler {
+func adminPages(targets []*served) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /startup", func(w http.ResponseWriter, _ *http.Request) {
-		if !a.ready.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, "starting")
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
+	ok := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+	mux.HandleFunc("GET /livez", ok)
+	mux.HandleFunc("GET /startup", ok)
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTime)
 		defer cancel()

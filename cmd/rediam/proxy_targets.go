@@ -17,6 +17,9 @@ func (c *proxyCommand) places() ([]place, error) {
 	places := []place{c.place}
 	if len(c.Targets) > 0 {
 		places = nil
+		if c.Listen+c.Unix+c.ServerlessCacheName != "" {
+			return nil, errors.New("with targets as arguments, --listen, --unix and the name of the cache are said in each of them")
+		}
 	}
 	for _, argument := range c.Targets {
 		p, err := c.place.with(argument)
@@ -51,26 +54,33 @@ func isAnyPort(address string) bool {
 // with is p with what a target argument says.
 func (p place) with(argument string) (place, error) {
 	cache, query, _ := strings.Cut(argument, "?")
-	settings, err := url.ParseQuery(query)
-	if err != nil || cache == "" {
+	if cache == "" {
 		return p, errors.New("a target is 'CACHE?listen=HOST:PORT&endpoint=HOST:PORT'")
 	}
-	p.Listen, p.Unix, p.Cache = "", "", cache
+	p.Cache = cache
 	parser, err := kong.New(&p)
 	if err != nil {
 		return p, err
 	}
-	for key, values := range settings {
+	given := map[*kong.Flag]bool{named(parser.Model.Flags, "cache"): true}
+	for setting := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(setting, "=")
 		flag := named(parser.Model.Flags, key)
+		value, err := url.PathUnescape(value)
 		switch {
+		case setting == "":
+			continue
 		case flag == nil:
 			return p, fmt.Errorf("there is no %q: the keys are the target flags' names, listen and unix", key)
-		case len(values) > 1:
-			return p, fmt.Errorf("%s is given %d times", key, len(values))
+		case given[flag] || flag.Name == "serverless-cache-name":
+			return p, fmt.Errorf("%s: that has been said already; the cache is named before the ?", key)
+		case err == nil:
+			err = flag.Parse(kong.ScanFromTokens(kong.Token{Type: kong.FlagValueToken, Value: value}), flag.Target)
 		}
-		if err := flag.Parse(kong.ScanFromTokens(kong.Token{Type: kong.FlagValueToken, Value: values[0]}), flag.Target); err != nil {
+		if err != nil {
 			return p, fmt.Errorf("%s: %w", key, err)
 		}
+		given[flag] = true
 	}
 	return p, nil
 }

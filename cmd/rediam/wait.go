@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -37,6 +38,9 @@ func (c *waitCommand) Run(ctx context.Context, t *terminal) error {
 		}
 		select {
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return errors.New("ended by a signal before the proxy took connections")
+			}
 			return hinted{fmt.Errorf("no proxy at %s takes connections after %v: %w", c.Admin, c.Timeout, err), "start it with rediam proxy --admin " + c.Admin}
 		case <-time.After(askEvery):
 		}
