@@ -84,6 +84,9 @@ func simulatePrincipalPolicy(c *call, in principalSimulation) (out simulationRes
 			kinds[p] = "user"
 		}
 	}
+	if policies.Boundary != nil {
+		kinds[policies.Boundary] = "user-managed"
+	}
 	return in.run(policies, in.PolicyInputList, kinds)
 }
 
