@@ -94,7 +94,7 @@ func TestWhatIAMDoesNotTake(t *testing.T) {
 	user := func(u world.IAMUser) error { _, err := w.CreateIAMUser(u); return err }
 	role := func(r world.Role) error { _, err := w.CreateRole(r); return err }
 	managed := func(p world.ManagedPolicy, document string) error { _, err := w.CreatePolicy(p, document); return err }
-	many := map[string]string{}
+	nobody, many := trusting(callerARN), map[string]string{}
 	for i := range 51 {
 		many[fmt.Sprint("k", i)] = ""
 	}
@@ -117,6 +117,9 @@ func TestWhatIAMDoesNotTake(t *testing.T) {
 		{"a tag with a star", user(world.IAMUser{Name: "x", Tags: map[string]string{"*": ""}}), "ValidationError", "tags"},
 		{"a boundary that is not there", user(world.IAMUser{Name: "x", Boundary: arn + "x"}), "NoSuchEntity", arn + "x"},
 		{"a role without trust", role(world.Role{Name: "x"}), "MalformedPolicyDocument", "This policy contains invalid Json"},
+		{"a trust in nobody", role(world.Role{Name: "x", Trust: trusting(callerARN)}), "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"` + callerARN + `"`},
+		{"a trust in itself", role(world.Role{Name: "x", Trust: trusting("arn:aws:iam::123456789012:role/x")}), "MalformedPolicyDocument", "Invalid principal in policy"},
+		{"a new trust in nobody", w.UpdateRole("app", nil, nil, &nobody), "MalformedPolicyDocument", "Invalid principal in policy"},
 		{"a long trust policy", role(world.Role{Name: "x", Trust: trusting(accountRoot, `{"StringEquals":{"a:b":"`+strings.Repeat("x", 2000)+`"}}`)}), "LimitExceeded", "ACLSizePerRole: 2048"},
 		{"a long description", role(world.Role{Name: "x", Trust: trust, Description: strings.Repeat("x", 1001)}), "ValidationError", "description"},
 		{"sessions of 13 hours", role(world.Role{Name: "x", Trust: trust, MaxSession: 13 * time.Hour}), "ValidationError", "between 1 and 12 hours"},
@@ -145,6 +148,8 @@ func TestWhatIAMDoesNotTake(t *testing.T) {
 	} {
 		refused(t, test.what, test.err, test.code, test.message)
 	}
+	trusted := trusting("arn:aws:iam::123456789012:user/web/alice")
+	must(t, w.UpdateRole("app", nil, nil, &trusted))
 	if p, err := w.Permissions(asUser); err != nil || len(p.Inline)+len(p.Attached) > 0 || p.Boundary != "" {
 		t.Errorf("what was refused is there: %+v, %v", p, err)
 	}

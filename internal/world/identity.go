@@ -35,6 +35,10 @@ func (w *World) IdentityARN(id Identity) string {
 func (w *World) IdentityAt(arn string) (Identity, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
+	return w.identityAt(arn)
+}
+
+func (w *World) identityAt(arn string) (Identity, bool) {
 	for _, r := range w.roles.rows {
 		if r.Account == w.Account && w.roleARN(r.Account, r.Path, r.Name) == arn {
 			return Identity{true, r.Name}, true

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rediam/rediam/internal/policy"
@@ -99,12 +100,27 @@ func (w *World) putRole(r Role, replace bool) (Role, error) {
 			r.Path, r.ID, r.Created = old.Path, old.ID, old.Created
 		} else if taken(&w.roles, key) && !replace {
 			return noSecond("Role", r.Name)
+		} else if err := w.principalsExist(trust); err != nil && !replace {
+			return err
 		}
 		r.Path = slashes(r.Path)
 		w.roles.put(key, role{r, inline, trust})
 		return w.attachable(r.Account, r.Attached, r.Boundary)
 	})
 	return r, err
+}
+
+// principalsExist is whether there are the users and roles of the world's account that
+// a trust policy names, which AWS wants when it is made (IAM User Guide, "Specifying
+// a principal"). Of other accounts nothing is known.
+func (w *World) principalsExist(trust *policy.Policy) error {
+	for _, name := range trust.Principals() {
+		own := strings.HasPrefix(name, w.userARN(w.Account, "", "")) || strings.HasPrefix(name, w.roleARN(w.Account, "", ""))
+		if _, ok := w.identityAt(name); own && !ok {
+			return errorf("MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%.256s"`, name)
+		}
+	}
+	return nil
 }
 
 func checkMaxSession(d time.Duration) error {
@@ -156,6 +172,9 @@ func (w *World) UpdateRole(name string, description *string, longest *time.Durat
 			r.Trust = *trust
 			if r.trust, err = policy.Parse(policy.Trust, name, []byte(*trust)); err != nil {
 				return malformed(err)
+			}
+			if err := w.principalsExist(r.trust); err != nil {
+				return err
 			}
 		}
 		w.roles.put(named(w.Account, name), r)
