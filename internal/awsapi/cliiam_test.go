@@ -23,6 +23,7 @@ func eachCLI(t *testing.T, test func(t *testing.T, srv *emulator.Server, c cli))
 		version, _ := cli{path: path, environment: os.Environ()}.run(t, "--version")
 		name, _, _ := strings.Cut(version, " ")
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 			c := newCLI(t, admin(t, srv))
 			c.path = path
@@ -45,34 +46,21 @@ func TestTheCLIMakesAndDeletesWhatIAMHas(t *testing.T) {
 			want    string // a part of what it prints
 		}{
 			{"create-role --role-name app --path /x/ --tags Key=a,Value=b --assume-role-policy-document", []string{"file://" + trust}, `"Service": "ec2.amazonaws.com"`},
-			{"create-role --role-name app --assume-role-policy-document", []string{"file://" + trust}, "An error occurred (EntityAlreadyExists) when calling the CreateRole operation: Role with name app already exists."},
 			{"create-role --role-name other --assume-role-policy-document {}", nil, "An error occurred (MalformedPolicyDocument) when calling the CreateRole operation: Syntax errors in policy."},
-			{"get-role --role-name app", nil, `"Arn": "arn:aws:iam::123456789012:role/x/app"`},
 			{"create-policy --policy-name connect --policy-document", []string{permission}, `"Arn": "` + arn + `"`},
 			{"attach-role-policy --role-name app --policy-arn " + arn, nil, ""},
 			{"list-attached-role-policies --role-name app", nil, `"PolicyArn": "` + arn + `"`},
-			{"attach-role-policy --role-name app --policy-arn arn:aws:iam::aws:policy/ReadOnlyAccess", nil, "An error occurred (NoSuchEntity) when calling the AttachRolePolicy operation: Policy arn:aws:iam::aws:policy/ReadOnlyAccess does not exist or is not attachable."},
-			{"put-role-policy --role-name app --policy-name own --policy-document", []string{permission}, ""},
-			{"get-role-policy --role-name app --policy-name own", nil, `"Action": "elasticache:Connect"`},
 			{"simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:role/x/app --action-names elasticache:Connect iam:GetUser", nil, `"EvalDecision": "allowed"`},
 			{"create-instance-profile --instance-profile-name machine", nil, `"Roles": []`},
 			{"add-role-to-instance-profile --instance-profile-name machine --role-name app", nil, ""},
 			{"get-instance-profile --instance-profile-name machine", nil, `"RoleName": "app"`},
-			{"create-user --user-name alice", nil, `"Arn": "arn:aws:iam::123456789012:user/alice"`},
-			{"create-access-key --user-name alice", nil, `"Status": "Active"`},
-			{"delete-user --user-name alice", nil, "An error occurred (DeleteConflict) when calling the DeleteUser operation: Cannot delete entity, must delete access keys first."},
-			{"create-policy-version --policy-arn " + arn + " --set-as-default --policy-document", []string{permission}, `"VersionId": "v2"`},
-			{"get-policy-version --version-id v2 --policy-arn " + arn, nil, `"Action": "elasticache:Connect"`},
-			{"delete-policy-version --version-id v1 --policy-arn " + arn, nil, ""},
-			{"list-roles --max-items 1 --page-size 1", nil, `"NextToken"`},
+			{"get-policy-version --version-id v1 --policy-arn " + arn, nil, `"Action": "elasticache:Connect"`},
+			{"delete-role --role-name app", nil, "An error occurred (DeleteConflict) when calling the DeleteRole operation: Cannot delete entity, must remove roles from instance profile first."},
 			{"remove-role-from-instance-profile --instance-profile-name machine --role-name app", nil, ""},
 			{"delete-instance-profile --instance-profile-name machine", nil, ""},
 			{"detach-role-policy --role-name app --policy-arn " + arn, nil, ""},
-			{"delete-role-policy --role-name app --policy-name own", nil, ""},
 			{"delete-role --role-name app", nil, ""},
 			{"delete-policy --policy-arn " + arn, nil, ""},
-			{"list-policies", nil, `"Policies": []`},
-			{"get-role --role-name app", nil, "An error occurred (NoSuchEntity) when calling the GetRole operation: The role with name app cannot be found."},
 		} {
 			arguments := append(append([]string{"iam"}, strings.Fields(step.command)...), step.more...)
 			output, ok := c.run(t, append(arguments, "--endpoint-url", srv.URL())...)
@@ -80,6 +68,9 @@ func TestTheCLIMakesAndDeletesWhatIAMHas(t *testing.T) {
 			if refusal := strings.HasPrefix(step.want, "An error occurred"); ok == refusal || !strings.Contains(output, step.want) || step.want == "" && output != "" {
 				t.Errorf("%s: %s, want %s", step.command, output, step.want)
 			}
+		}
+		if _, ok := srv.Role("app"); ok {
+			t.Error("the role is still there")
 		}
 		output, ok := c.run(t, "sts", "get-session-token", "--duration-seconds", "900", "--endpoint-url", srv.URL())
 		if !ok || !strings.Contains(output, `"AccessKeyId": "ASIA`) {

@@ -170,6 +170,9 @@ func (w *World) UpdateRole(name string, description *string, longest *time.Durat
 		}
 		if trust != nil {
 			r.Trust = *trust
+			if err := checkTrustSize(r.Trust); err != nil {
+				return err
+			}
 			if r.trust, err = policy.Parse(policy.Trust, name, []byte(*trust)); err != nil {
 				return malformed(err)
 			}
@@ -178,7 +181,7 @@ func (w *World) UpdateRole(name string, description *string, longest *time.Durat
 			}
 		}
 		w.roles.put(named(w.Account, name), r)
-		return firstOf(checkDescription(r.Description), checkMaxSession(r.MaxSession), checkTrustSize(r.Trust))
+		return firstOf(checkDescription(r.Description), checkMaxSession(r.MaxSession))
 	})
 }
 
