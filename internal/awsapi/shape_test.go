@@ -55,6 +55,32 @@ func TestParametersBecomeMembers(t *testing.T) {
 	}
 }
 
+type within struct {
+	On struct {
+		Name string `aws:",required"`
+	} `aws:",inline"`
+	page `aws:",inline"`
+}
+
+func TestMembersOfAStructInlineStandBesideTheOthers(t *testing.T) {
+	var got within
+	if err := decodeForm(form(t, "Name=a&MaxItems=7"), &got); err != nil || got.On.Name != "a" || got.MaxItems == nil || *got.MaxItems != 7 {
+		t.Errorf("decoded %+v, %v", got, err)
+	}
+	if err := decodeForm(form(t, "MaxItems=7"), &got); err == nil || !strings.Contains(err.Error(), "must contain the parameter Name") {
+		t.Errorf("without a member that is required: %v", err)
+	}
+	var b bytes.Buffer
+	e := xml.NewEncoder(&b)
+	if err := encodeElement(e, "R", reflect.ValueOf(got)); err != nil {
+		t.Fatal(err)
+	}
+	e.Flush()
+	if want := `<R><Name>a</Name><MaxItems>7</MaxItems></R>`; b.String() != want {
+		t.Errorf("%s, want %s", b.String(), want)
+	}
+}
+
 func TestParametersThatNobodyReadsAreRefusedByName(t *testing.T) {
 	many := "Name=a"
 	for i := range maxElements + 1 {

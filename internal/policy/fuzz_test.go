@@ -32,6 +32,16 @@ func FuzzDecide(f *testing.F) {
 		if alone.Reason() == "" || (alone.Effect == policy.ImplicitDeny) != (alone.Statement == "") {
 			t.Errorf("Decide() = %v by %q: %s", alone.Effect, alone.Statement, alone.Reason())
 		}
+		denied, matches := false, p.Matches(r)
+		for _, m := range matches {
+			denied = denied || m.Deny
+			if text := between(document, m.Start, m.End); !json.Valid([]byte(text)) || text[0] != '{' {
+				t.Errorf("the statement %s is said to be %q", m.Statement, text)
+			}
+		}
+		if denied != (alone.Effect == policy.ExplicitDeny) || (len(matches) == 0) != (alone.Effect == policy.ImplicitDeny) {
+			t.Errorf("Decide() = %v, of the statements that match %+v", alone.Effect, matches)
+		}
 		with := policy.Policies{Identity: []*policy.Policy{p, everything}}.Decide(r)
 		if with.Effect == policy.ImplicitDeny || (with.Effect == policy.ExplicitDeny) != (alone.Effect == policy.ExplicitDeny) {
 			t.Errorf("alone %v, with an Allow for everything %v", alone.Effect, with.Effect)
@@ -44,6 +54,18 @@ func FuzzDecide(f *testing.F) {
 			t.Errorf("alone %v, as the boundary and session of everything %v", alone.Effect, inside.Effect)
 		}
 	})
+}
+
+// between is the text from one position to another.
+func between(document string, start, end policy.Position) string {
+	at := func(p policy.Position) int {
+		offset := 0
+		for range p.Line - 1 {
+			offset += strings.IndexByte(document[offset:], '\n') + 1
+		}
+		return offset + p.Column - 1
+	}
+	return document[at(start) : at(end)+1]
 }
 
 // FuzzStringLike compares wildcard matching with a table of every prefix.

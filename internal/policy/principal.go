@@ -112,6 +112,19 @@ func (l principalList) match(caller string) reach {
 	return best
 }
 
+// Principals are those that a trust policy names: ARNs, services and identity
+// providers, but neither accounts nor *.
+func (p *Policy) Principals() (names []string) {
+	for _, s := range p.statements {
+		for _, principal := range s.principals {
+			if principal.name != "" {
+				names = append(names, principal.name)
+			}
+		}
+	}
+	return names
+}
+
 // callerAccount is empty for callers that are no principals of an account:
 // services and identity providers.
 func callerAccount(caller string) string {
