@@ -4,6 +4,7 @@
 package awsapi
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -20,6 +21,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rediam/rediam/internal/acl"
+	"github.com/rediam/rediam/internal/policy"
 	"github.com/rediam/rediam/internal/sigv4"
 	"github.com/rediam/rediam/internal/world"
 )
@@ -91,7 +94,29 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host}
 	result, err = operation.run(c, form)
+	h.lint(c)
 	return action, result, err
+}
+
+// lint tells the operator what is wrong with a document beside what AWS would say,
+// which is little, or nothing.
+func (h *Handler) lint(c *call) {
+	if c.document != "" {
+		kind := policy.Identity
+		if c.trust {
+			kind = policy.Trust
+		}
+		for _, f := range policy.Lint(kind, []byte(c.document)) {
+			level := slog.LevelWarn
+			if f.Warning {
+				level = slog.LevelDebug
+			}
+			h.Log.Log(context.Background(), level, "policy document", "action", c.action, "finding", f.String())
+		}
+	}
+	for _, finding := range acl.Lint(c.access) {
+		h.Log.Warn("access string", "action", c.action, "finding", finding)
+	}
 }
 
 func unknownOperation(p protocol, action, version string) error {

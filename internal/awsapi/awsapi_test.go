@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -293,6 +295,21 @@ func TestTheLogNamesTheReasonAndNoSecret(t *testing.T) {
 	for _, secret := range secrets {
 		if secret == "" || strings.Contains(bodies.String(), secret) {
 			t.Errorf("the answers and the log have the secret %q", secret)
+		}
+	}
+}
+
+// What AWS says of a broken document helps nobody; what the log says does.
+func TestTheLogTellsWhatIsWrongWithADocument(t *testing.T) {
+	e := serve(t)
+	for document, want := range map[string]string{
+		`{“Version”:“2012-10-17”,“Statement”:[]}`: "line 1, column 2",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"elasticache:Connect","Resource":"arn:aws:elasticache:us-east-1:123456789012:replicationgroup:orders"}]}`: "user",
+	} {
+		e.log.Reset()
+		e.call(t, "iam", "Action=CreatePolicy&Version=2010-05-08&PolicyName=p"+strconv.Itoa(len(document))+"&PolicyDocument="+url.QueryEscape(document), "")
+		if !strings.Contains(e.log.String(), `msg="policy document"`) || !strings.Contains(e.log.String(), want) {
+			t.Errorf("%s: the log says %s, want …%s…", document, e.log, want)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func onNewRole(c *call, in newRoleRequest) []string {
 }
 
 func createRole(c *call, in newRoleRequest) (out roleResult, err error) {
-	c.document = in.AssumeRolePolicyDocument
+	c.document, c.trust = in.AssumeRolePolicyDocument, true
 	tags, err := tagMap(in.Tags)
 	if err != nil {
 		return out, err
@@ -126,7 +126,7 @@ type trustRequest struct {
 }
 
 func updateAssumeRolePolicy(c *call, in trustRequest) (none, error) {
-	c.document = in.PolicyDocument
+	c.document, c.trust = in.PolicyDocument, true
 	return none{}, c.world.UpdateRole(in.On.RoleName, nil, nil, &in.PolicyDocument)
 }
 
