@@ -1,5 +1,5 @@
 const { Redis } = require("ioredis");
-const { check, done, elements, fail, feed, from, hash, inbox, keys, large, main, messages, name, pause, run, running, script, sleep, target } = require("./load.js");
+const { check, done, elements, fail, feed, from, inbox, keys, large, main, messages, name, pause, run, running, script, target } = require("./load.js");
 
 const connections = [];
 
@@ -89,13 +89,8 @@ async function reads() {
 
 async function largeValues() {
   const client = await connect();
-  while (running()) {
-    const value = large();
-    await client.set(`large:${name}`, value);
-    check("GET of 64 MiB", hash(await client.getBuffer(`large:${name}`)), hash(value));
-    done("large values");
-    await sleep(3000);
-  }
+  const take = (k, v) => client.set(k, v, "NX");
+  await large({ take, set: (k, v) => client.set(k, v), get: (k) => client.getBuffer(k), release: (k) => client.del(k) });
 }
 
 main(async () => {

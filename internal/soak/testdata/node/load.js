@@ -4,7 +4,7 @@
 const { createHash, randomBytes } = require("node:crypto");
 
 const end = performance.now() + 1000 * Number(process.env.SOAK_SECONDS);
-const counts = {};
+const counts = Object.fromEntries(["pipelines", "transactions", "elements", "messages", "scans", "large values"].map((load) => [load, 0]));
 
 exports.name = process.env.SOAK_NAME;
 exports.next = process.env.SOAK_NEXT;
@@ -21,19 +21,31 @@ const check = (exports.check = (what, got, want) => {
   if (g !== w) throw new Error(`${what} = ${String(g).slice(0, 300)}, want ${w.slice(0, 300)}`);
 });
 
-exports.done = (what) => (counts[what] = (counts[what] ?? 0) + 1);
+const done = (exports.done = (what) => (counts[what] = (counts[what] ?? 0) + 1));
 
 // from is n numbers from the first.
 exports.from = (first, n) => Array.from({ length: n }, (_, i) => first + i);
 
-// large is 64 MiB, anew each time.
-exports.large = () => {
-  const part = Buffer.alloc(2 << 20);
-  randomBytes(1 << 20).copy(part);
-  part.write("\r\n+OK\r\n", 1 << 20);
-  return Buffer.concat(Array(32).fill(part));
+// large has values of 64 MiB set and read: for one program at a time, so that no
+// transfer takes as long as a connection lives.
+exports.large = async ({ take, set, get, release }) => {
+  while (exports.running() || counts["large values"] === 0) {
+    if ((await take("turn", exports.name)) === null) {
+      await exports.pause(200);
+      continue;
+    }
+    const part = Buffer.alloc(2 << 20);
+    randomBytes(1 << 20).copy(part);
+    part.write("\r\n+OK\r\n", 1 << 20);
+    const value = Buffer.concat(Array(32).fill(part));
+    await set(`large:${exports.name}`, value);
+    check("GET of 64 MiB", hash(await get(`large:${exports.name}`)), hash(value));
+    await release("turn");
+    done("large values");
+    await sleep(3000);
+  }
 };
-exports.hash = (value) => createHash("sha256").update(value).digest("hex");
+const hash = (value) => createHash("sha256").update(value).digest("hex");
 
 // inbox keeps what comes until it is asked for.
 exports.inbox = () => {
@@ -64,7 +76,7 @@ exports.messages = async (received) => {
     const text = await received.get();
     if (text === "end") return;
     check("message", text, String(n));
-    exports.done("messages");
+    done("messages");
   }
 };
 
@@ -75,7 +87,7 @@ exports.elements = async (pop) => {
     if (element === null) continue;
     if (element === "end") return;
     check("BLPOP", element, String(n++));
-    exports.done("elements");
+    done("elements");
   }
 };
 

@@ -1,5 +1,5 @@
 const { createClient, RESP_TYPES, WatchError } = require("redis");
-const { check, done, elements, fail, feed, from, hash, inbox, keys, large, main, messages, name, pause, run, running, script, sleep, target } = require("./load.js");
+const { check, done, elements, fail, feed, from, inbox, keys, large, main, messages, name, pause, run, running, script, target } = require("./load.js");
 
 const connections = [];
 
@@ -99,13 +99,8 @@ async function reads() {
 
 async function largeValues() {
   const client = (await connect()).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
-  while (running()) {
-    const value = large();
-    await client.set(`large:${name}`, value);
-    check("GET of 64 MiB", hash(await client.get(`large:${name}`)), hash(value));
-    done("large values");
-    await sleep(3000);
-  }
+  const take = (k, v) => client.set(k, v, { condition: "NX" });
+  await large({ take, set: (k, v) => client.set(k, v), get: (k) => client.get(k), release: (k) => client.del(k) });
 }
 
 main(async () => {

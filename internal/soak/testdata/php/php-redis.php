@@ -9,7 +9,8 @@ const SCRIPT = "return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}";
 $name = getenv('SOAK_NAME');
 $next = getenv('SOAK_NEXT');
 $end = hrtime(true) + 1e9 * (float) getenv('SOAK_SECONDS');
-$counts = [];
+$messages = ($argv[1] ?? '') === 'messages';
+$counts = array_fill_keys($messages ? ['messages'] : ['pipelines', 'transactions', 'elements', 'scans', 'large values'], 0);
 $connections = []; // and the CLIENT ID of each
 
 function check(string $what, mixed $got, mixed $want): void
@@ -34,7 +35,7 @@ function connect(bool $persistent = false): Redis
 function done(string $what): void
 {
     global $counts;
-    $counts[$what] = ($counts[$what] ?? 0) + 1;
+    $counts[$what]++;
 }
 
 // finish waits to be told, with everything open.
@@ -144,20 +145,26 @@ function reads(Redis $client, array $keys): void
     done('scans');
 }
 
+// large is for one program at a time, so that no transfer takes as long as a
+// connection lives.
 function large(Redis $client): void
 {
     global $name;
+    if (!$client->set('turn', $name, ['nx'])) {
+        return;
+    }
     $value = str_repeat(str_pad(random_bytes(1 << 20) . "\r\n+OK\r\n", 2 << 20, "\0"), 32);
     check('SET of 64 MiB', $client->set("large:$name", $value), true);
     $want = hash('sha256', $value);
     unset($value);
     check('GET of 64 MiB', hash('sha256', $client->get("large:$name")), $want);
+    $client->del('turn');
     done('large values');
 }
 
 function work(): void
 {
-    global $name, $next, $end;
+    global $name, $next, $end, $counts;
     $control = connect(); // and then leaves it idle
     while ($control->pubsub('numsub', ["news:$name"])["news:$name"] === 0) {
         usleep(10_000);
@@ -171,15 +178,13 @@ function work(): void
     $control->mSet(array_fill_keys($keys, 'x'));
     [$counter, $watcher, $spoiler, $queue, $feeder, $reader, $large] = [connect(true), connect(), connect(), connect(), connect(), connect(), connect()];
     $more = true; // elements to come
-    for ($n = 0; hrtime(true) < $end; $n++) {
+    while (hrtime(true) < $end || $counts['large values'] === 0) {
         counter($counter);
         transaction($watcher, $spoiler);
         feed($feeder, (int) $listeners);
         $more = $more && element($queue);
         reads($reader, $keys);
-        if ($n % 40 === 0) {
-            large($large);
-        }
+        large($large);
     }
     $feeder->publish("news:$next", 'end');
     $feeder->rPush("jobs:$next", 'end');
@@ -192,7 +197,7 @@ function work(): void
 try {
     ini_set('display_errors', 'stderr');
     ini_set('memory_limit', '1G');
-    ($argv[1] ?? '') === 'messages' ? messages() : work();
+    $messages ? messages() : work();
 } catch (Throwable $error) {
     fwrite(STDERR, "$error\n");
     exit(1);

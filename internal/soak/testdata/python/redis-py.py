@@ -1,7 +1,6 @@
 """redis-py under load. SOAK_NAME and SOAK_NEXT are this program and the one that it
 feeds. It prints what it has done, and ends when its standard input does."""
 
-import collections
 import hashlib
 import json
 import os
@@ -19,7 +18,9 @@ SCRIPT = "return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}"
 INVALIDATIONS = "__redis__:invalidate"
 WHERE = {"host": os.environ["REDIS_HOST"], "port": int(os.environ["REDIS_PORT"])}
 
-counts = collections.Counter()
+LOADS = "pipelines", "transactions", "elements", "messages", "invalidations", "silences", "scans", "large values"
+
+counts = dict.fromkeys(LOADS, 0)
 connections = []  # the CLIENT ID of each, and what asks for it again
 
 
@@ -180,13 +181,18 @@ def reads():
 
 
 def large():
-    client, n = connect(decode_responses=False), 0
-    while running():
+    """One program at a time, so that no transfer takes as long as a connection lives."""
+    client = connect(decode_responses=False)
+    while running() or counts["large values"] == 0:
+        if not client.set("turn", NAME, nx=True):
+            pause(0.2)
+            continue
         value = (os.urandom(1 << 20) + b"\r\n+OK\r\n").ljust(2 << 20, b"\0") * 32
         client.set("large:" + NAME, value)
         want = hashlib.sha256(value).hexdigest()
         del value
         check("GET of 64 MiB", hashlib.sha256(client.get("large:" + NAME)).hexdigest(), want)
+        client.delete("turn")
         counts["large values"] += 1
         time.sleep(3)
 

@@ -7,7 +7,7 @@ require "redis"
 NAME, NEXT = ENV["SOAK_NAME"], ENV["SOAK_NEXT"]
 SCRIPT = "return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}"
 FINISH = Process.clock_gettime(Process::CLOCK_MONOTONIC) + ENV["SOAK_SECONDS"].to_f
-COUNTS = Hash.new(0)
+COUNTS = ["pipelines", "transactions", "elements", "messages", "scans", "large values"].to_h { |load| [load, 0] }
 CONNECTIONS = [] # and the CLIENT ID of each
 
 def running?
@@ -102,13 +102,17 @@ def reads
   end
 end
 
+# large is for one program at a time, so that no transfer takes as long as a connection
+# lives.
 def large
   client = connect
-  while running?
+  while running? || COUNTS["large values"] == 0
+    next sleep(rand * 0.2) unless client.set("turn", NAME, nx: true)
     value = (Random.bytes(1 << 20) + "\r\n+OK\r\n").ljust(2 << 20, "\0") * 32
     client.set("large:#{NAME}", value)
     want = Digest::SHA256.hexdigest(value)
     check "GET of 64 MiB", Digest::SHA256.hexdigest(client.get("large:#{NAME}")), want
+    client.del("turn")
     COUNTS["large values"] += 1
     sleep 3
   end
