@@ -258,7 +258,7 @@ func TestProxyLosesNothingButWhatCannotBeRenewed(t *testing.T) {
 			t.Fatalf("%d connections are left, want %d", len(sessions), len(others))
 		}
 		for _, session := range sessions {
-			if session.Renewals < 4 { // after 8 s at least, and a life of 6
+			if session.Renewals < 6 { // after 7 s at least, and a life of 6
 				return false
 			}
 		}

@@ -24,15 +24,16 @@ import (
 )
 
 const (
-	// perRenewal is more than the longest time from one renewal to the next: 3 s, and
-	// what a client blocks or keeps a transaction open.
-	perRenewal = 4 * time.Second
+	// perRenewal is more than the longest time from one renewal to the next: 1.8 s, and
+	// the second for which a client may block or keep a transaction open.
+	perRenewal = 3 * time.Second
 	// hang is how long the start and the end of everything may take.
 	hang = 2 * time.Minute
 )
 
-// proxyRenewal leaves 3 s of soak.ConnectionTTL at least.
-var proxyRenewal = rediam.Renewal{After: 2500 * time.Millisecond, Spread: 500 * time.Millisecond}
+// proxyRenewal leaves 4 s of soak.ConnectionTTL, in which 64 MiB pass on a busy machine
+// also: a request that takes as long cannot be saved.
+var proxyRenewal = rediam.Renewal{After: 1500 * time.Millisecond, Spread: 300 * time.Millisecond}
 
 // A stage is a proxy in front of an emulator, and programs that use it.
 type stage struct {
