@@ -123,8 +123,12 @@ func TestExplainKnowsTheErrorsOfAClient(t *testing.T) {
 		{"nobody answers", silent.Addr().String(), cache.TLS, signer(func(*rediam.Signer) {}), rediam.CauseTimeout},
 		{"no credentials", cache.Addr, cache.TLS, signer(func(s *rediam.Signer) { s.Credentials = srv.Credentials("nobody") }), rediam.CauseCredentials},
 	} {
+		timeout := 10 * time.Second
+		if v.cause == rediam.CauseTimeout {
+			timeout = 100 * time.Millisecond
+		}
 		client := redis.NewClient(&redis.Options{Addr: v.addr, TLSConfig: v.tls, CredentialsProviderContext: rediam.BasicAuth(v.src),
-			MaxRetries: -1, DialerRetries: 1, DialTimeout: 200 * time.Millisecond})
+			MaxRetries: -1, DialerRetries: 1, DialTimeout: timeout})
 		err := client.Ping(t.Context()).Err()
 		client.Close()
 		var e *rediam.Explanation

@@ -10,7 +10,7 @@ import (
 const module = "github.com/rediam/rediam"
 
 // foundations import nothing of ours but where said.
-var foundations = []string{"internal/resp", "internal/command", "internal/sigv4", "internal/policy", "internal/acl"}
+var foundations = []string{"internal/resp", "internal/command", "internal/sigv4", "internal/policy", "internal/acl", "internal/relay"}
 
 // mayImport is the architecture: which package may import which of ours, outside
 // tests. The client side (the root) and the emulator never meet below cmd, so
@@ -24,12 +24,13 @@ var mayImport = map[string][]string{
 	"internal/dial":      {"", "internal/resp"},
 	"internal/sigv4":     {},
 	"internal/policy":    {},
+	"internal/relay":     {},
 	"internal/acl":       {"internal/command"},
 	"goredis":            {"", "internal/dial"},
 	"redigo":             {"", "internal/dial"},
 	"valkeygo":           {"", "internal/dial"},
 	"metrics":            {""},
-	"internal/proxy":     {"", "internal/dial", "internal/resp", "internal/command"},
+	"internal/proxy":     {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
 	"internal/world":     {"internal/policy", "internal/acl"},
 	"internal/gate":      append([]string{"internal/world"}, foundations...),
 	"internal/engine":    append([]string{"internal/world"}, foundations...),

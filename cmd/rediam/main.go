@@ -38,6 +38,7 @@ type cli struct {
 	Emulate emulateCommand `cmd:"" help:"Run ElastiCache or MemoryDB on this machine."`
 	Demo    demoCommand    `cmd:"" help:"Show IAM sign-in at work: good, refused and renewed."`
 	Proxy   proxyCommand   `cmd:"" help:"Let clients that know no IAM use a cache."`
+	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 
 	Verbose bool `short:"v" help:"Log more, to stderr."`
@@ -64,6 +65,7 @@ func main() {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process
 	var c cli
 	t := &terminal{stdin: stdin, stdout: stdout, stderr: stderr}
 	exited := -1

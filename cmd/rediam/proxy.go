@@ -1,38 +1,53 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"net/http"
 	"os"
+	"strconv"
+	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/internal/proxy"
-	"github.com/rediam/rediam/metrics"
 )
 
+// maxPassword is what Redis takes of an argument before a sign-in.
+const maxPassword = 16384
+
 type proxyCommand struct {
-	target         `embed:""`
-	Listen         string        `default:"127.0.0.1:6379" placeholder:"HOST:PORT" help:"Where clients connect, without TLS and without a password."`
-	UnsafeListen   bool          `help:"Let --listen and --admin be more than loopback: whoever can reach them can use the cache as the user."`
-	RenewAfter     time.Duration `placeholder:"DURATION" help:"Age at which a connection signs in again. Default: 9h."`
-	RenewSpread    time.Duration `placeholder:"DURATION" help:"How much sooner or later that may be. Default: 2/9 of --renew-after."`
-	SignInsAtOnce  int           `default:"20" placeholder:"N" help:"How many connections may sign in at one time; the others wait."`
-	ConnectTimeout time.Duration `default:"10s" help:"How long a client is held until its connection is signed in, or told why not."`
-	Admin          string        `placeholder:"HOST:PORT" help:"Where /metrics and /livez are served over HTTP. Default: nowhere."`
+	place             `embed:""`
+	Targets           []string      `arg:"" optional:"" name:"target" help:"Several caches: 'CACHE?listen=HOST:PORT&endpoint=…' for each, with the names of the target flags, listen and unix as keys."`
+	UnixMode          string        `default:"0600" placeholder:"MODE" help:"Who may connect to the Unix sockets, in octal."`
+	UnsafeListen      bool          `help:"Let --listen be more than loopback: whoever can reach it can use the cache as the user."`
+	LocalPasswordFile string        `placeholder:"FILE" help:"File with the password that clients have to give, under any user name. Default: they need none."`
+	MaxConnections    int           `placeholder:"N" help:"How many clients each target may have; more are refused. Default: any number."`
+	IdleTimeout       time.Duration `placeholder:"DURATION" help:"Close a client that has neither asked nor waited for anything for so long. Default: never."`
+	Drain             time.Duration `default:"10s" help:"How long clients may stay after SIGTERM. A second signal ends at once."`
+	RenewAfter        time.Duration `placeholder:"DURATION" help:"Age at which a connection signs in again. Default: 9h."`
+	RenewSpread       time.Duration `placeholder:"DURATION" help:"How much sooner or later that may be. Default: 2/9 of --renew-after."`
+	SignInsAtOnce     int           `default:"20" placeholder:"N" help:"How many connections may sign in at one time; the others wait."`
+	ConnectTimeout    time.Duration `default:"10s" help:"How long a client is held until its connection is signed in, or told why not."`
+	Admin             string        `placeholder:"HOST:PORT" help:"Where /startup, /livez, /readyz and /metrics are served over HTTP. Default: nowhere."`
+	Check             bool          `help:"Sign in to each target once, say what came of it, and exit."`
+}
+
+// place is a target and where clients find it.
+type place struct {
+	target `embed:""`
+	Listen string `placeholder:"HOST:PORT" help:"Where clients connect, without TLS. Default: 127.0.0.1:6379, unless --unix is given."`
+	Unix   string `placeholder:"PATH" help:"Unix socket at which clients connect."`
 }
 
 func (proxyCommand) Help() string {
 	return `Each connection of a client gets one to the cache, over TLS and signed in with IAM, which is renewed
-in place for as long as it lives. The client's own AUTH is accepted, whatever it says, and not passed on.
+in place for as long as it lives. The client's own AUTH is not passed on.
 
 Example:
 
@@ -40,34 +55,84 @@ Example:
   redis-cli PING`
 }
 
+// A served target is a proxy and where it listens.
+type served struct {
+	place
+	config rediam.Config
+	proxy  *proxy.Proxy
+}
+
+func (s *served) where() string {
+	if s.Unix != "" {
+		return s.Unix
+	}
+	return s.Listen
+}
+
 func (c *proxyCommand) Run(ctx context.Context, t *terminal) error {
-	config, err := c.config()
-	if err != nil {
-		return usageError{err}
-	}
-	if config.Host == "" {
-		return usageError{hinted{errors.New("no endpoint: where is the cache?"), "give --endpoint HOST:PORT, or REDIAM_ENDPOINT"}}
-	}
-	renewal, err := rediam.Renewal{After: c.RenewAfter, Spread: c.RenewSpread}.Resolve()
-	if err != nil {
-		return usageError{err}
-	}
-	trust, err := c.trust()
-	if err != nil {
-		return usageError{err}
-	}
-	probe, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	signer, err := c.signer(probe, config)
+	targets, err := c.targets(ctx, t)
 	if err != nil {
 		return err
 	}
-	if err := rediam.Probe(probe, signer); err != nil {
-		return explain(err)
+	if c.Check {
+		return check(ctx, t, targets)
+	}
+	return c.serve(ctx, t, targets)
+}
+
+// targets makes what is to be served, and shows that there are credentials.
+func (c *proxyCommand) targets(ctx context.Context, t *terminal) ([]*served, error) {
+	places, err := c.places()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	password, err := c.password()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	probe, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	var targets []*served
+	for _, where := range places {
+		s, err := c.prepare(probe, t, where)
+		if err != nil && len(places) > 1 {
+			err = fmt.Errorf("target %s: %w", where.Cache, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.proxy.Password = password
+		targets = append(targets, s)
+	}
+	return targets, nil
+}
+
+func (c *proxyCommand) prepare(ctx context.Context, t *terminal, where place) (*served, error) {
+	config, err := where.config()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if config.Host == "" {
+		return nil, usageError{hinted{errors.New("no endpoint: where is the cache?"), "give --endpoint HOST:PORT, or REDIAM_ENDPOINT"}}
+	}
+	renewal, err := rediam.Renewal{After: c.RenewAfter, Spread: c.RenewSpread}.Resolve()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	trust, err := where.trust()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	signer, err := where.signer(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := rediam.Probe(ctx, signer); err != nil {
+		return nil, explain(err)
 	}
 	signIns := rediam.Limit(signer, c.SignInsAtOnce) // whose failures the proxy logs, with the client
-	p := &proxy.Proxy{Addr: config.Addr(), TLS: trust, SignIns: signIns, Renewal: renewal, ConnectTime: c.ConnectTimeout, Log: t.log}
-	return c.serve(ctx, t, p)
+	return &served{place: where, config: config, proxy: &proxy.Proxy{Addr: config.Addr(), TLS: trust, SignIns: signIns, Renewal: renewal, ConnectTime: c.ConnectTimeout,
+		MaxConnections: c.MaxConnections, IdleTime: c.IdleTimeout, DrainTime: c.Drain, Metrics: proxy.NewMetrics(), Log: t.log}}, nil
 }
 
 // trust is whose certificates the cache may have.
@@ -87,43 +152,106 @@ func (t *target) trust() (*tls.Config, error) {
 	return config, nil
 }
 
-func (c *proxyCommand) serve(ctx context.Context, t *terminal, p *proxy.Proxy) error {
-	listener, err := c.open(c.Listen)
+func (c *proxyCommand) password() (string, error) {
+	if c.LocalPasswordFile == "" {
+		return "", nil
+	}
+	file, err := os.Open(c.LocalPasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("--local-password-file: %w", err)
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxPassword+2))
+	password := bytes.TrimRight(content, "\r\n")
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("--local-password-file: %w", err)
+	case len(password) == 0:
+		return "", errors.New("--local-password-file: the file is empty")
+	case len(password) > maxPassword || bytes.ContainsAny(password, "\r\n"):
+		return "", fmt.Errorf("--local-password-file: the file must hold one line of %d bytes at most", maxPassword)
+	}
+	return string(password), nil
+}
+
+// check signs in to each target once.
+func check(ctx context.Context, t *terminal, targets []*served) error {
+	var failed error
+	for _, s := range targets {
+		started := time.Now()
+		if err := s.proxy.Check(ctx); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s at %s: %w", s.config.CacheName, s.proxy.Addr, s.config.Explain(err)))
+			continue
+		}
+		fmt.Fprintf(t.stdout, "%s at %s: signed in as %s in %v\n", s.config.CacheName, s.proxy.Addr, s.config.Username, time.Since(started).Round(time.Millisecond))
+	}
+	return failed
+}
+
+// serve serves the targets until ctx is done or one of them fails.
+func (c *proxyCommand) serve(ctx context.Context, t *terminal, targets []*served) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	admin, err := c.openAdmin(targets)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
-	if c.Admin != "" {
-		admin, err := c.open(c.Admin)
+	defer admin.Close()
+	errs := make([]error, len(targets))
+	for i, s := range targets {
+		listener, err := c.listen(s.place)
 		if err != nil {
 			return err
 		}
-		server := &http.Server{Handler: adminPages(p), ReadHeaderTimeout: 10 * time.Second}
-		go server.Serve(admin)
-		defer server.Close()
+		if s.Unix == "" {
+			s.Listen = listener.Addr().String()
+		}
+		running.Go(func() {
+			defer cancel()
+			errs[i] = s.proxy.Serve(ctx, listener)
+		})
+		t.say("proxy ready: %s is %s as %s; stop it with Ctrl-C", s.where(), s.proxy.Addr, s.config.Username)
 	}
-	t.say("proxy ready: %s is %s as %s; stop it with Ctrl-C", listener.Addr(), p.Addr, c.User)
-	return p.Serve(ctx, listener)
+	admin.started()
+	<-ctx.Done()
+	t.say("the proxy ends: clients may stay for up to %v; a second signal ends it at once", c.Drain)
+	running.Wait()
+	return errors.Join(errs...)
 }
 
-// open listens on a loopback address, or on another one if that is said.
-func (c *proxyCommand) open(address string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
+// listen opens a loopback address, another one if that is said, or a Unix socket.
+func (c *proxyCommand) listen(p place) (net.Listener, error) {
+	if p.Unix != "" {
+		mode, err := strconv.ParseUint(c.UnixMode, 8, 32)
+		if err != nil || mode > 0o777 {
+			return nil, usageError{errors.New("--unix-mode must be octal, such as 0660")}
+		}
+		return listenUnix(p.Unix, os.FileMode(mode))
+	}
+	host, _, err := net.SplitHostPort(p.Listen)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s is not HOST:PORT", address)}
+		return nil, usageError{fmt.Errorf("%s is not HOST:PORT", p.Listen)}
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !c.UnsafeListen {
-		return nil, usageError{hinted{fmt.Errorf("%s is not a loopback address: whoever could reach it could use the cache", address), "--unsafe-listen allows it"}}
+		return nil, usageError{hinted{fmt.Errorf("%s is not a loopback address: whoever could reach it could use the cache", p.Listen), "--unsafe-listen allows it"}}
 	}
-	return net.Listen("tcp", address)
+	return net.Listen("tcp", p.Listen)
 }
 
-// adminPages are for operators and for whatever restarts programs.
-func adminPages(p *proxy.Proxy) http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(metrics.New(p.SignIns))
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	return mux
+// listenUnix makes a socket that nobody else can open at any moment. One that
+// somebody has left behind is replaced.
+func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("%s: another program listens there", path)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return withUmask(^mode&0o777, func() (net.Listener, error) { return net.Listen("unix", path) })
 }

@@ -163,16 +163,16 @@ func (c *Conn) verdictOn(answer []byte) {
 		c.SignIn.End(nil)
 		return
 	}
-	err := errors.New(shown(firstLine(answer[1:])))
+	err := errors.New(Shown(firstLine(answer[1:])))
 	if c.SignIn.SignedIn().IsZero() {
 		c.refused = err
 	}
 	c.SignIn.End(err)
 }
 
-// shown is an error of the service as it may be logged: an unknown one may repeat
+// Shown is an error of the service as it may be logged: an unknown one may repeat
 // the token, as Redis repeats the arguments of commands that it does not know.
-func shown(line string) string {
+func Shown(line string) string {
 	if rediam.CauseOf(errors.New(line)) != rediam.CauseOther {
 		return line
 	}

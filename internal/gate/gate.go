@@ -6,7 +6,6 @@ package gate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -14,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rediam/rediam/internal/relay"
 	"github.com/rediam/rediam/internal/world"
 )
 
@@ -89,39 +89,16 @@ func (g *Gate) Serve(ctx context.Context, of Node) {
 	defer running.Wait()
 	defer g.end(func(s *session) bool { return s.node == n })
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { n.Listener.Close() })()
-	for {
-		conn, err := n.Listener.Accept()
-		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-			return
-		}
-		if err != nil { // out of file descriptors, or a client that is gone again
-			g.Log.Warn("accept", "cache", g.Cache, "error", err)
-			if !pause(ctx, 10*time.Millisecond) {
-				return
-			}
-			continue
-		}
+	relay.Serve(ctx, n.Listener, &running, g.Log, func(conn net.Conn) {
 		s := g.add(n, conn)
 		if s == nil {
 			g.Log.Warn("too many connections", "cache", g.Cache, "limit", maxSessions)
 			conn.Close()
-			continue
+			return
 		}
-		running.Go(func() {
-			defer g.remove(s)
-			s.run(ctx)
-		})
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
+		defer g.remove(s)
+		s.run(ctx)
+	})
 }
 
 func (g *Gate) add(n *node, conn net.Conn) *session {

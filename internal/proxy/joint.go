@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/internal/dial"
 	"github.com/rediam/rediam/internal/resp"
 )
@@ -18,10 +17,11 @@ import (
 // between them. One goroutine reads the client and one the server; a third renews
 // when it is time.
 type joint struct {
-	proxy   *Proxy
-	renewal rediam.Renewal // resolved
-	client  net.Conn
-	server  *dial.Conn
+	proxy  *Proxy
+	client net.Conn
+	server *dial.Conn
+	intake *intake // of the client
+	wrong  int     // passwords of the client
 
 	// up is held from a call of Client or Renew until what it returned is written,
 	// down from one of Server or Local; mu within them.
@@ -30,40 +30,116 @@ type joint struct {
 	mu      sync.Mutex // guards below; never held across I/O
 	changed *sync.Cond // the session, or one of these
 	session Session
-	turns   uint64 // how often the server has sent something, or a hold has ended
-	waiting int    // bytes of the client that wait
-	over    bool
+	turns   uint64        // how often the server has sent something, or a hold has ended
+	asked   uint64        // how often the client has
+	waiting bool          // bytes of the client wait
+	unread  bool          // bytes for the client wait for it
+	ending  bool          // the proxy is about to end: the client is held for good
+	over    bool          // nothing moves any more
+	moved   uint64        // what turns and asked were together at the last tick of IdleTime, and
+	still   int           // for how many ticks
 	kick    chan struct{} // has one element when a sign-in is due at once
 }
 
-func (j *joint) serve(ctx context.Context, dialer *dial.Dialer) {
-	defer j.client.Close()
-	defer context.AfterFunc(ctx, func() { j.client.Close() })()
-	server, err := j.proxy.signIn(ctx, dialer)
+func newJoint(p *Proxy, client net.Conn) *joint {
+	j := &joint{proxy: p, client: client, intake: newIntake(client), kick: make(chan struct{}, 1)}
+	j.changed = sync.NewCond(&j.mu)
+	j.session.Password = p.Password
+	return j
+}
+
+// serve joins the client to the cache until either has ended. ending asks for that,
+// and cutting does not ask.
+func (j *joint) serve(cutting, ending context.Context) {
+	defer j.intake.release()
+	stop := context.AfterFunc(ending, func() { j.client.Close() }) // nothing has been asked yet
+	defer func() { stop() }()
+	taken, up, ok := j.greet()
+	if !ok {
+		return
+	}
+	server, err := j.signIn(ending)
 	if err != nil {
-		j.proxy.log().Warn("sign-in failed", "client", j.client.RemoteAddr().String(), "error", err)
+		j.proxy.metrics.refused.WithLabelValues("sign_in").Inc()
+		j.proxy.log.Warn("sign-in failed", "client", j.name(), "error", err)
 		j.refuse(err)
 		return
 	}
 	j.server = server
-	defer context.AfterFunc(ctx, func() { server.Close() })()
-	ctx, cancel := context.WithCancel(ctx)
-	var both sync.WaitGroup
-	both.Go(func() { j.renewals(ctx) })
-	both.Go(func() {
-		j.fromServer()
-		// Nothing can be answered any more.
+	defer server.Close()
+	defer context.AfterFunc(cutting, func() {
 		j.client.Close()
+		server.Close()
+	})()
+	if !stop() {
+		return
+	}
+	stop = context.AfterFunc(ending, j.finish)
+	j.join(cutting, taken, up)
+}
+
+func (j *joint) name() string { return j.client.RemoteAddr().String() }
+
+// greet waits for the first thing that the client says, and for its password if it
+// needs one. What it returns is to be written to the server, for the first bytes
+// taken of the client's.
+func (j *joint) greet() (taken int, up [][]byte, ok bool) {
+	limit := j.proxy.IdleTime
+	if j.session.Locked() {
+		limit = j.proxy.connectTime()
+	}
+	if limit > 0 {
+		timer := time.AfterFunc(limit, func() { j.client.Close() })
+		defer func() { ok = timer.Stop() && ok }()
+	}
+	for {
+		if err := j.intake.read(); err != nil {
+			return 0, nil, false
+		}
+		taken, up, err := j.session.Client(j.intake.bytes(), j.intake.full())
+		j.notice(j.session.WrongPasswords())
+		if err != nil {
+			j.proxy.metrics.refused.WithLabelValues("protocol").Inc()
+			j.settle(err)
+			return 0, nil, false
+		}
+		if !j.session.Locked() && (taken > 0 || len(up) > 0) {
+			return taken, up, true
+		}
+		j.intake.take(taken)
+		if j.local() != nil {
+			return 0, nil, false
+		}
+	}
+}
+
+// signIn has the client wait for its connection to the cache.
+func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
+	j.proxy.metrics.held.Inc()
+	defer j.proxy.metrics.held.Dec()
+	return j.proxy.signIn(ctx)
+}
+
+// join passes on what comes from either side until one has ended.
+func (j *joint) join(ctx context.Context, taken int, up [][]byte) {
+	ctx, cancel := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	others.Go(func() { j.tend(ctx) })
+	answered := make(chan struct{})
+	others.Go(func() {
+		defer close(answered)
+		j.fromServer()
+		j.client.Close() // nothing can be answered any more
 		j.end()
 	})
-	j.fromClient()
-	server.CloseWrite()
-	timer := time.AfterFunc(closeTime, func() { server.Close() })
+	j.fromClient(taken, up)
+	j.server.CloseWrite()
 	j.end()
 	cancel()
-	both.Wait()
-	timer.Stop()
-	server.Close()
+	j.linger(answered)
+	j.client.Close()
+	j.server.Close()
+	others.Wait()
 }
 
 // end lets whoever waits for the session see that it is over.
@@ -74,14 +150,52 @@ func (j *joint) end() {
 	j.changed.Broadcast()
 }
 
-// refuse answers the first thing that the client says with what has failed.
+// linger waits until everything is answered, as long as something is.
+func (j *joint) linger(answered <-chan struct{}) {
+	for {
+		before := j.progress()
+		select {
+		case <-answered:
+			return
+		case <-time.After(closeTime):
+		}
+		if j.progress() == before {
+			return
+		}
+	}
+}
+
+// progress changes whenever something moves.
+func (j *joint) progress() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.turns + j.asked
+}
+
+// finish has the client wait, so that what it has asked can be answered, and closes
+// it when that is so.
+func (j *joint) finish() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ending = true
+	j.hold(true)
+	for !j.over && !j.session.Answered() {
+		j.changed.Wait()
+	}
+	j.client.Close()
+}
+
+// hold has the client wait, or lets it go on. The caller holds mu.
+func (j *joint) hold(on bool) {
+	j.session.Hold(on || j.ending)
+	j.changed.Broadcast()
+}
+
+// refuse answers the client with what has failed.
 func (j *joint) refuse(err error) {
 	j.client.SetDeadline(time.Now().Add(closeTime))
-	if _, readErr := j.client.Read(make([]byte, 1)); readErr != nil {
-		return
-	}
 	line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "rediam: "), "\n")
-	j.client.Write(resp.AppendError(nil, "ERR rediam: cannot sign in: "+strings.ReplaceAll(line, "\r", " ")))
+	j.client.Write(resp.AppendError(nil, "ERR rediam: cannot sign in: "+line+"; rediam proxy --check, with the same flags, says more"))
 	// A close with something unread would take the answer back.
 	if half, ok := j.client.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
@@ -92,23 +206,29 @@ func (j *joint) refuse(err error) {
 // maxUnread is how much of a client that is refused is read for that.
 const maxUnread = 1 << 20
 
-// fromClient passes on what the client sends until it ends.
-func (j *joint) fromClient() {
-	buf := make([]byte, bufferSize)
-	end := 0
+// fromClient passes on what the client sends until it ends, from what greet has
+// taken on.
+func (j *joint) fromClient(taken int, up [][]byte) {
+	if j.up.Lock(); write(j.server, up) != nil {
+		j.up.Unlock()
+		return
+	}
+	j.up.Unlock()
+	j.proxy.metrics.toCache.Add(float64(taken))
+	j.intake.take(taken)
+	if j.local() != nil {
+		return
+	}
 	for {
-		n, err := j.client.Read(buf[end:])
-		end += n
-		for again := end > 0; again; {
-			taken, seen, wrong := j.take(buf[:end], end == len(buf))
-			end = copy(buf, buf[taken:end])
-			if wrong != nil {
-				j.settle(wrong)
+		for again := j.intake.end > 0; again; {
+			seen, err := j.take()
+			if err != nil {
+				j.settle(err)
 				return
 			}
-			again = end > 0 && j.await(end, seen)
+			again = j.intake.end > 0 && j.await(seen)
 		}
-		if err != nil {
+		if j.intake.read() != nil {
 			return
 		}
 	}
@@ -116,40 +236,58 @@ func (j *joint) fromClient() {
 
 // take gives the session requests, and writes what it makes of them. It tells what
 // of the server's has been seen then.
-func (j *joint) take(b []byte, full bool) (taken int, seen uint64, err error) {
+func (j *joint) take() (seen uint64, err error) {
 	j.up.Lock()
 	j.mu.Lock()
-	taken, parts, err := j.session.Client(b, full)
-	seen, due := j.turns, j.session.Due()
+	taken, parts, err := j.session.Client(j.intake.bytes(), j.intake.full())
+	seen, due, wrong := j.turns, j.session.Due(), j.session.WrongPasswords()
+	j.asked++
 	j.mu.Unlock()
+	j.notice(wrong)
 	written := write(j.server, parts)
 	j.up.Unlock()
+	j.proxy.metrics.toCache.Add(float64(taken))
+	j.intake.take(taken)
 	if due {
 		written = errors.Join(written, j.local())
 	}
-	return taken, seen, errors.Join(err, written)
+	return seen, errors.Join(err, written)
 }
 
 // await is called with bytes that the session has left: it is true when it may take
 // more of them, and false if more have to come from the client first.
-func (j *joint) await(left int, seen uint64) (again bool) {
+func (j *joint) await(seen uint64) (again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.session.Waits() && !j.session.Held() {
 		return false
 	}
-	j.waiting = left
+	j.waiting = true
+	j.proxy.metrics.held.Inc()
+	defer j.proxy.metrics.held.Dec()
 	j.changed.Broadcast()
 	for !j.over && (j.session.Held() || j.session.Waits() && j.turns == seen) {
 		j.changed.Wait()
 	}
-	j.waiting = 0
+	j.waiting = false
 	return !j.over
+}
+
+// notice tells the operator of passwords that were wrong, which tells the client
+// nothing.
+func (j *joint) notice(n int) {
+	if n != j.wrong {
+		j.proxy.metrics.refused.WithLabelValues("password").Add(float64(n - j.wrong))
+		j.proxy.log.Warn("wrong password", "client", j.name(), "times", n)
+		j.wrong = n
+	}
 }
 
 // settle lets what has been answered reach the client when the session ends here.
 func (j *joint) settle(why error) {
-	j.proxy.log().Info("connection closed", "client", j.client.RemoteAddr().String(), "why", why)
+	if !gone(why) && !errors.Is(why, errQuit) {
+		j.proxy.log.Warn("connection closed", "client", j.name(), "why", why)
+	}
 	j.local()
 }
 
@@ -165,22 +303,35 @@ func (j *joint) local() error {
 
 // fromServer passes on what the server sends until it ends.
 func (j *joint) fromServer() {
-	buf := make([]byte, bufferSize)
+	in := newIntake(j.server.Conn)
+	defer in.release()
 	for {
-		n, err := j.server.Read(buf)
-		if n > 0 {
-			j.down.Lock()
-			j.mu.Lock()
-			parts, wrong := j.session.Server(buf[:n])
-			j.turn()
-			j.mu.Unlock()
-			err = errors.Join(wrong, write(j.client, parts), err)
-			j.down.Unlock()
+		err := in.read()
+		if in.end > 0 {
+			err = errors.Join(j.pass(in.bytes()), err)
+			j.proxy.metrics.toClient.Add(float64(in.end))
+			in.end = 0
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+// pass gives the session what the server has sent, and writes what it makes of it.
+func (j *joint) pass(b []byte) error {
+	j.down.Lock()
+	defer j.down.Unlock()
+	j.mu.Lock()
+	parts, wrong := j.session.Server(b)
+	j.unread = len(parts) > 0
+	j.turn()
+	j.mu.Unlock()
+	err := write(j.client, parts)
+	j.mu.Lock()
+	j.unread = false
+	j.mu.Unlock()
+	return errors.Join(wrong, err)
 }
 
 // turn tells that the session has moved on. The caller holds mu.
@@ -196,6 +347,10 @@ func (j *joint) turn() {
 }
 
 func write(w io.Writer, parts [][]byte) error {
+	if len(parts) == 1 {
+		_, err := w.Write(parts[0])
+		return err
+	}
 	buffers := net.Buffers(parts)
 	_, err := buffers.WriteTo(w)
 	return err

@@ -9,10 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/internal/dial"
+	"github.com/rediam/rediam/internal/relay"
+	"github.com/rediam/rediam/internal/resp"
 )
 
 const (
@@ -20,20 +23,25 @@ const (
 	// signed in.
 	defaultConnectTime = 10 * time.Second
 
-	// closeTime is how long the other half of a connection may still take once one
-	// has ended.
+	// closeTime is how long the other half of a connection may still take without
+	// anything moving once one has ended.
 	closeTime = 5 * time.Second
 
-	// holdTime is how long requests of a client may wait for a renewal.
+	// holdTime is how long requests of a client may wait for a renewal; less where
+	// renewals are frequent.
 	holdTime = 5 * time.Second
 
-	// bufferSize is that of each half of a connection, and the largest request that
-	// is looked at whole.
-	bufferSize = 32 << 10
+	// finishTime is how long what has been asked may still be answered when the
+	// proxy ends.
+	finishTime = time.Second
+
+	// textTooMany is that of Redis.
+	textTooMany = "ERR max number of clients reached"
 )
 
 // A Proxy gives every connection of a client one to a cache that is signed in.
-// Fill in the fields and call Serve; do not change or copy it after that.
+// Fill in the fields and call Serve; do not change or copy it after that. It is safe
+// for many goroutines.
 type Proxy struct {
 	Addr    string          // host:port of the cache; required
 	TLS     *tls.Config     // required; &tls.Config{} verifies the cache's certificate
@@ -42,93 +50,120 @@ type Proxy struct {
 	// Renewal is when connections sign in again; zero means 9 h ± 2 h.
 	Renewal rediam.Renewal
 	// ConnectTime is how long a client is held until its connection is signed in, or
-	// it is told why not; zero means 10 s.
+	// it is told why not, and how long it may take to give Password; zero means 10 s.
 	ConnectTime time.Duration
 
-	Log *slog.Logger // nil means nothing is logged
+	Password       string        // what clients have to sign in with; empty lets in everybody
+	MaxConnections int           // of clients; more are refused. Zero means no bound
+	IdleTime       time.Duration // after which a client that neither asks nor waits for anything is cut; zero means never
+	DrainTime      time.Duration // for which Serve leaves clients alone when it is to end
+
+	Metrics *Metrics     // nil means nobody counts
+	Log     *slog.Logger // nil means nothing is logged
+
+	once     sync.Once // makes the fields below
+	dialer   *dial.Dialer
+	renewal  rediam.Renewal
+	metrics  *Metrics
+	log      *slog.Logger
+	problem  error // what is wrong with the fields above
+	clients  atomic.Int64
+	draining atomic.Bool
+	health   health
 }
 
-// Serve takes connections from listener until ctx is done or the listener fails.
-// When it returns, no connection is left. It returns nil when ctx ended it.
-func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
-	renewal, err := p.Renewal.Resolve()
-	if err := errors.Join(err, dial.CheckTLS(p.TLS)); err != nil {
-		return err
-	}
-	dialer := &dial.Dialer{SignIns: p.SignIns, TLS: dial.WithSessions(p.TLS), Timeout: p.connectTime()}
-	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { listener.Close() })()
-	for {
-		client, err := listener.Accept()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return err
-		case err != nil: // out of file descriptors, or a client that is gone again
-			p.log().Warn("accept", "error", err)
-			time.Sleep(10 * time.Millisecond)
-			continue
+// prepare fills in what is derived from the fields, and refuses what cannot work.
+func (p *Proxy) prepare() error {
+	p.once.Do(func() {
+		renewal, err := p.Renewal.Resolve()
+		p.problem = errors.Join(err, dial.CheckTLS(p.TLS))
+		p.renewal = renewal
+		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: dial.WithSessions(p.TLS), Timeout: p.connectTime()}
+		p.metrics, p.log = p.Metrics, p.Log
+		if p.metrics == nil {
+			p.metrics = NewMetrics()
 		}
-		running.Go(func() {
-			j := &joint{proxy: p, renewal: renewal, client: client, kick: make(chan struct{}, 1)}
-			j.changed = sync.NewCond(&j.mu)
-			j.serve(ctx, dialer)
-		})
-	}
+		if p.log == nil {
+			p.log = slog.New(slog.DiscardHandler)
+		}
+	})
+	return p.problem
 }
 
 func (p *Proxy) connectTime() time.Duration { return cmp.Or(p.ConnectTime, defaultConnectTime) }
 
-func (p *Proxy) log() *slog.Logger {
-	if p.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return p.Log
-}
+// holdTime is how long requests of a client may wait for a renewal.
+func (p *Proxy) holdTime() time.Duration { return min(holdTime, p.renewal.After/4) }
 
-// signIn opens a connection and signs it in.
-func (p *Proxy) signIn(ctx context.Context, dialer *dial.Dialer) (*dial.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.connectTime())
-	defer cancel()
-	conn, err := dialer.DialContext(ctx, "tcp", p.Addr)
-	if err != nil {
-		return nil, err
-	}
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	if err := first(ctx, conn); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
-// first sends the first sign-in and reads its answer, behind which nothing comes
-// unasked.
-func first(ctx context.Context, conn *dial.Conn) error {
-	token, err := conn.SignIn.Sign(ctx)
-	if err != nil {
+// Serve takes connections from listener until ctx is done or the listener fails.
+// Then it takes no more of them, waits up to DrainTime for the clients to leave, has
+// the others answered what they have asked, and cuts them. When it returns, no
+// connection is left. It returns nil when ctx ended it.
+func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
+	if err := p.prepare(); err != nil {
+		listener.Close()
 		return err
 	}
-	var s Session
-	var outcome error
-	answered := false
-	up, _ := s.Renew(token.User, token.Password, func(err error) { outcome, answered = err, true })
-	if _, err := conn.Write(up); err != nil {
+	// What ends a connection, and what ends it at once.
+	ending, end := context.WithCancel(context.WithoutCancel(ctx))
+	cutting, cut := context.WithCancel(ending)
+	defer end()
+	defer cut()
+	var running sync.WaitGroup
+	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client) })
+	p.draining.Store(true)
+	gone := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(gone)
+	}()
+	if p.waitFor(gone, p.DrainTime) {
 		return err
 	}
-	buf := make([]byte, 1024)
-	for !answered {
-		n, err := conn.Read(buf)
-		if err != nil {
-			return fmt.Errorf("rediam: the sign-in was not answered: %w", err)
-		}
-		if _, err := s.Server(buf[:n]); err != nil {
-			return err
-		}
+	p.log.Info("connections are left at the end of the drain", "connections", p.clients.Load())
+	end()
+	p.waitFor(gone, finishTime)
+	cut()
+	<-gone
+	return err
+}
+
+func (p *Proxy) waitFor(gone <-chan struct{}, d time.Duration) bool {
+	select {
+	case <-gone:
+		return true
+	case <-time.After(d):
+		return false
 	}
-	return outcome
+}
+
+// handle serves one client, unless there are too many.
+func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
+	defer client.Close()
+	p.metrics.connections.Inc()
+	now := p.clients.Add(1)
+	defer p.clients.Add(-1)
+	if p.MaxConnections > 0 && now > int64(p.MaxConnections) {
+		p.metrics.refused.WithLabelValues("max_connections").Inc()
+		p.log.Warn("too many connections", "client", client.RemoteAddr().String(), "limit", p.MaxConnections)
+		client.SetDeadline(time.Now().Add(finishTime))
+		client.Write(resp.AppendError(nil, textTooMany))
+		return
+	}
+	p.metrics.open.Inc()
+	defer p.metrics.open.Dec()
+	newJoint(p, client).serve(cutting, ending)
+}
+
+// Ready is why the proxy should get no new clients now, or nil: it is draining, it
+// has as many as it may, or clients could not be signed in of late and cannot be
+// now. It blocks while it finds out.
+func (p *Proxy) Ready(ctx context.Context) error {
+	switch n := p.clients.Load(); {
+	case p.draining.Load():
+		return errors.New("draining")
+	case p.MaxConnections > 0 && n >= int64(p.MaxConnections):
+		return fmt.Errorf("%d of %d connections are taken", n, p.MaxConnections)
+	}
+	return p.health.check(ctx, p.Check)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rediam/rediam/internal/dial"
 	"github.com/rediam/rediam/internal/resp"
 )
 
@@ -15,22 +16,22 @@ import (
 var errDropped = errors.New("the server refused it without an answer")
 
 // Server takes all of b, which the server has sent, and returns what is to be
-// written to the client for it; the parts lie in b or are the session's own. An
-// error means that the server does not speak RESP.
+// written to the client for it; the parts lie in b or are the session's own, and hold
+// until the next call of Server or Local. An error means that the server does not speak RESP.
 func (s *Session) Server(b []byte) (down [][]byte, err error) {
-	var out output
+	out := s.down.begin()
 	for len(b) > 0 {
 		if s.replies.Idle() {
-			s.locals(&out)
+			s.locals(out)
 			s.drop = !s.opaque && len(s.queue) > 0 && ours(s.queue[0].kind) && b[0] != '>'
 			if s.lifted {
-				s.translate(b[0], &out)
+				s.translate(b[0], out)
 			}
 		}
 		n, done, err := s.replies.Feed(b)
 		switch {
 		case s.leading:
-			s.lead(b[:n], done, &out)
+			s.lead(b[:n], done, out)
 		case !s.drop:
 			out.add(b[:n])
 		}
@@ -43,7 +44,7 @@ func (s *Session) Server(b []byte) (down [][]byte, err error) {
 		b = b[n:]
 	}
 	if s.replies.Idle() {
-		s.locals(&out)
+		s.locals(out)
 	}
 	return out.parts, nil
 }
@@ -56,9 +57,9 @@ func ours(k kind) bool {
 // Local returns what the session answers in the server's place and whose turn has
 // come, without anything from the server.
 func (s *Session) Local() (down [][]byte) {
-	var out output
+	out := s.down.begin()
 	if s.replies.Idle() {
-		s.locals(&out)
+		s.locals(out)
 	}
 	return out.parts
 }
@@ -114,7 +115,7 @@ func (s *Session) untilReset(kind byte) {
 func (s *Session) reset() {
 	s.resp3, s.multi, s.opaque, s.unsettled = false, false, false, false
 	s.channels, s.patterns, s.shards = 0, 0, 0
-	s.resetting, s.signedOut = false, true
+	s.resetting, s.signedOut, s.admitted = false, true, false
 	s.uplift = uplift{}
 }
 
@@ -180,6 +181,7 @@ func (s *Session) reply(kind byte) {
 		s.renewed(kind, ok)
 		return
 	case sentinel:
+		s.clustered = s.field("mode") == "cluster"
 		s.pop()
 		s.finish()
 		return
@@ -193,7 +195,7 @@ func (s *Session) reply(kind byte) {
 			s.multi, s.unsettled = false, false
 		}
 	case lifts:
-		s.lifted = ok && s.proto() == "3"
+		s.lifted = ok && s.field("proto") == "3"
 		s.resp3, s.unable, s.changing = s.lifted, !s.lifted, false
 	case lowers:
 		s.lifted, s.resp3, s.changing = false, false, false
@@ -204,7 +206,7 @@ func (s *Session) reply(kind byte) {
 		s.reset()
 		return
 	case hello:
-		if proto := s.proto(); ok && proto != "" {
+		if proto := s.field("proto"); ok && proto != "" {
 			s.resp3 = proto == "3"
 		}
 	case subscribes:
@@ -213,10 +215,10 @@ func (s *Session) reply(kind byte) {
 	s.answered()
 }
 
-// proto is the protocol in the answer to HELLO.
-func (s *Session) proto() string {
+// field is what the answer to HELLO says of something.
+func (s *Session) field(name string) string {
 	for i := 0; i+1 < resp.MaxHeads; i += 2 {
-		if string(s.replies.Head(i)) == "proto" {
+		if string(s.replies.Head(i)) == name {
 			return string(s.replies.Head(i + 1))
 		}
 	}
@@ -227,7 +229,30 @@ func (s *Session) proto() string {
 // answered, and neither the server nor the client would take the AUTH or its answer
 // for something else.
 func (s *Session) Safe() bool {
-	return len(s.queue) == 0 && s.replies.Idle() && !s.streamed && s.Settles()
+	return s.Answered() && s.Settles()
+}
+
+// Answered is whether everything that was asked has been answered.
+func (s *Session) Answered() bool { return len(s.queue) == 0 && s.replies.Idle() && !s.streamed }
+
+// Idle is whether nobody waits for anything: a subscriber does.
+func (s *Session) Idle() bool { return s.Answered() && !s.subscribed() && !s.opaque }
+
+// Bar is what keeps a sign-in from going in when answers do not.
+func (s *Session) Bar() string {
+	switch {
+	case s.opaque:
+		return "monitor"
+	case s.inMulti():
+		return "transaction"
+	case s.silence != repliesOn:
+		return "replies_off"
+	case s.oneShot:
+		return "asking"
+	case !s.resp3 && s.subscribed():
+		return "subscribed"
+	}
+	return "unanswered"
 }
 
 // Settles is whether it will be safe once everything is answered that has been
@@ -265,9 +290,51 @@ func (s *Session) Renew(user, password string, outcome func(error)) (up []byte, 
 	if !s.Safe() {
 		return nil, false
 	}
-	s.renewing, s.refused, s.outcome = true, nil, outcome
+	s.renewing = true
+	return s.sign(user, password, outcome), true
+}
+
+// Insert is Renew behind what is not answered yet: it is for connections on which
+// something always is. The client does not wait.
+func (s *Session) Insert(user, password string, outcome func(error)) (up []byte, ok bool) {
+	if !s.Insertable() {
+		return nil, false
+	}
+	return s.sign(user, password, outcome), true
+}
+
+func (s *Session) sign(user, password string, outcome func(error)) []byte {
+	s.refused, s.outcome = nil, outcome
 	s.queue = append(s.queue, awaited{kind: renews, count: 1}, awaited{kind: sentinel, count: 1})
-	return resp.AppendCommand(resp.AppendCommand(nil, "AUTH", user, password), "HELLO"), true
+	return resp.AppendCommand(resp.AppendCommand(nil, "AUTH", user, password), "HELLO")
+}
+
+// Insertable is whether Insert may be called: what is awaited must not change how
+// an AUTH behind it is taken.
+func (s *Session) Insertable() bool {
+	return !s.streamed && !s.barred() && s.Settles() && !s.unsettled && !slices.ContainsFunc(s.queue, func(a awaited) bool {
+		switch a.kind {
+		case plain, local, swallowed, pings, begins, ends, discards:
+			return false
+		case subscribes:
+			return !s.resp3
+		}
+		return true
+	})
+}
+
+// Blind returns what to write to sign in again where the client has switched
+// replies off, if it may go in: no answer will tell whether it was taken.
+func (s *Session) Blind(user, password string) (up []byte, ok bool) {
+	if !s.Blindable() {
+		return nil, false
+	}
+	return resp.AppendCommand(nil, "AUTH", user, password), true
+}
+
+// Blindable is whether Blind may be called.
+func (s *Session) Blindable() bool {
+	return s.silence == repliesOff && !s.streamed && !s.barred() && !s.oneShot && !s.inMulti() && !s.opaque && (s.resp3 || !s.subscribed())
 }
 
 // Resume lets the client go on though the answer to Renew is not there yet.
@@ -281,7 +348,7 @@ func (s *Session) renewed(kind byte, ok bool) {
 	switch {
 	case kind == '+':
 	case !ok && !bytes.HasPrefix(head, []byte("NOAUTH")):
-		s.refused = errors.New(strings.TrimSpace(string(head)))
+		s.refused = errors.New(dial.Shown(strings.TrimSpace(string(head))))
 	default: // only HELLO is answered by a map, an array or NOAUTH
 		s.refused = errDropped
 		s.pop()

@@ -22,13 +22,22 @@ const (
 	textSync        = "ERR rediam: replication is not for clients"
 )
 
-var errHTTP = errors.New("an HTTP request, not Redis: is a browser or a health check pointed at this port?")
+var (
+	errHTTP = errors.New("an HTTP request, not Redis: is a browser or a health check pointed at this port?")
+	errTLS  = errors.New("the client speaks TLS, and this port does not: have it connect with redis://, not rediss://")
+)
 
 // A Session follows both halves of a connection whose server side is signed in.
-// The zero value is ready. Its methods are not safe for many goroutines; whoever
+// The zero value is ready, but for Password. Its methods are not safe for many goroutines; whoever
 // calls Client or Renew writes to the server, and whoever calls Server or Local to
 // the client, in the order of the calls.
 type Session struct {
+	// Password is what the client has to sign in with itself before anything else,
+	// under any user name; empty lets in everybody.
+	Password string
+	admitted bool // it has
+	wrong    int  // passwords
+
 	requests resp.Requests
 	replies  resp.Replies
 	queue    []awaited // what the server has not answered, and answers of ours, oldest first
@@ -58,6 +67,9 @@ type Session struct {
 	renewing  bool // an AUTH of ours is on its way, and the client waits
 	refused   error
 	outcome   func(error) // of the renewal
+	clustered bool        // the server says that it is a node of a cluster
+
+	up, down output // what the last calls have returned
 }
 
 // silence is what CLIENT REPLY has set.
@@ -100,19 +112,25 @@ const (
 
 // Client takes requests from the beginning of b, all that the client has sent and
 // that has not been taken, and returns how many bytes it has taken and what is to be
-// written to the server for them; the parts lie in b or are the session's own. It
-// takes nothing more of a request than it can: full says that b has no room for
+// written to the server for them; the parts lie in b or are the session's own, and
+// hold until the next call. It takes nothing more of a request than it can: full says that b has no room for
 // more. Less may be taken also while the client is held.
 //
 // An error means that the session is over: what has been returned with it is still
 // to be written, and so is what Server and Local return until the server closes.
 func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
-	var out output
+	out := s.up.begin()
 	for n < len(b) || s.whole {
 		if s.held() {
 			break
 		}
 		if !s.whole {
+			if s.requests.Idle() {
+				if b[n] == clientHello {
+					return n, out.parts, errTLS
+				}
+				s.requests.Limits.Unauthenticated = s.Locked()
+			}
 			var fed int
 			fed, s.whole, err = s.requests.Feed(b[n+s.fed:])
 			s.fed += fed
@@ -126,12 +144,12 @@ func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
 			out.add(frame)
 			s.streamed = !s.whole
 		case s.whole:
-			taken, err := s.request(frame, &out)
+			taken, err := s.request(frame, out)
 			if err != nil || !taken {
 				return n, out.parts, err
 			}
 		case full && n == 0:
-			if err := s.begin(frame, &out); err != nil {
+			if err := s.begin(frame, out); err != nil {
 				return n, out.parts, err
 			}
 		default:
@@ -143,8 +161,18 @@ func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
 	return n, out.parts, nil
 }
 
+// clientHello is the type of the first record of TLS, and begins no command.
+const clientHello = 0x16
+
 // output gathers parts. Those that lie next to one another become one.
 type output struct{ parts [][]byte }
+
+// begin forgets what was gathered before.
+func (o *output) begin() *output {
+	clear(o.parts)
+	o.parts = o.parts[:0]
+	return o
+}
 
 func (o *output) add(b []byte) {
 	if len(b) == 0 {
@@ -161,9 +189,10 @@ func (o *output) add(b []byte) {
 }
 
 // held is whether the client has to wait at this frame boundary.
-func (s *Session) held() bool {
-	return !s.streamed && (s.resetting || s.signedOut || s.renewing || s.hold || s.changing)
-}
+func (s *Session) held() bool { return !s.streamed && (s.hold || s.barred()) }
+
+// barred is whether nothing may go to the server before it has answered something.
+func (s *Session) barred() bool { return s.resetting || s.signedOut || s.renewing || s.changing }
 
 // refuseStream answers what cannot be framed, which ends the session.
 func (s *Session) refuseStream(err error) error {
@@ -183,6 +212,8 @@ func (s *Session) begin(frame []byte, out *output) error {
 	}
 	name := s.requests.Arg(0).In(frame)
 	switch verb := verbOf(name); {
+	case s.Locked():
+		return s.refuseStream(&resp.ProtocolError{Text: textTooBig})
 	case name != nil && verb == "":
 		s.expect(awaited{count: s.audible()})
 	case name != nil && subscribing(verb) && !s.inMulti():
@@ -198,12 +229,14 @@ func (s *Session) begin(frame []byte, out *output) error {
 // request takes one whole request, unless something has to be answered before.
 func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
 	switch {
-	case s.requests.NumArgs() == 0: // a blank line or an empty array; nobody answers it
-		out.add(frame)
+	case s.requests.NumArgs() == 0: // a blank line or an empty array, which nobody answers
+		if !s.Locked() {
+			out.add(frame)
+		}
 		return true, nil
 	case s.requests.Inline() && resp.HTTPRequest(frame):
 		return false, errHTTP
-	case !s.requests.Inline() && !s.lifted && verbOf(s.requests.Arg(0).In(frame)) == "":
+	case !s.requests.Inline() && !s.lifted && !s.Locked() && verbOf(s.requests.Arg(0).In(frame)) == "":
 		s.expect(awaited{count: s.audible()})
 		out.add(frame)
 		return true, nil
@@ -212,9 +245,10 @@ func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
 	if err != nil {
 		return false, s.refuseStream(err)
 	}
-	if len(words) == 0 {
-		out.add(frame)
-		return true, nil
+	if s.Locked() {
+		if err := s.challenge(words); err != nil || s.Locked() {
+			return true, err
+		}
 	}
 	verb := verbOf(words[0])
 	if taken, handled := s.standingIn(verb, words, frame, out); handled {
@@ -261,7 +295,7 @@ func subscribing(verb string) bool { return strings.HasSuffix(verb, "subscribe")
 func (s *Session) command(verb string, words [][]byte, frame []byte, out *output) {
 	switch verb {
 	case "auth":
-		s.auth(len(words), out)
+		s.auth(words, out)
 		return
 	case "hello":
 		s.hello(words, frame, out)
@@ -359,49 +393,6 @@ func (s *Session) subscribe(verb string, names int) {
 	default: // confirmations come also where replies are off
 		s.queue = append(s.queue, awaited{kind: subscribes, count: int64(names), name: verb})
 	}
-}
-
-// auth answers the client's own AUTH, which is not for the server: the session is
-// signed in.
-func (s *Session) auth(words int, out *output) {
-	multi := s.inMulti()
-	s.standIn(out)
-	switch {
-	case words > 3 || words == 1:
-		s.answer(resp.AppendError(nil, textSyntax))
-	case multi:
-		s.answer(resp.AppendError(nil, textAuthInMulti))
-	default:
-		s.answer(resp.AppendSimple(nil, "OK"))
-	}
-}
-
-// hello passes HELLO on without its AUTH.
-func (s *Session) hello(words [][]byte, frame []byte, out *output) {
-	if s.inMulti() { // it would change the protocol inside the answer to EXEC
-		s.unsettled = true
-	}
-	for i := 2; i+2 < len(words); {
-		switch {
-		case bytes.EqualFold(words[i], []byte("auth")):
-			rest := append(append([][]byte{}, words[:i]...), words[i+3:]...)
-			frame = resp.AppendArrayHeader(nil, len(rest))
-			for _, w := range rest {
-				frame = resp.AppendBulk(frame, w)
-			}
-			i = len(words)
-		case bytes.EqualFold(words[i], []byte("setname")):
-			i += 2
-		default:
-			i = len(words)
-		}
-	}
-	out.add(frame)
-	count := s.audible()
-	if count == 0 && len(words) > 1 { // the change is believed
-		s.resp3 = string(words[1]) == "3"
-	}
-	s.expect(awaited{kind: hello, count: count})
 }
 
 // standIn sends the server something in place of a request that is answered here,

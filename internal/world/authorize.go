@@ -2,7 +2,6 @@ package world
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -147,11 +146,11 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	session, err := w.sessionPolicies(role.Account, r)
+	documents, parsed, err := w.sessionPolicies(role.Account, r)
 	if err != nil {
 		return Key{}, err
 	}
-	return w.issue(role, r.Session, duration, session)
+	return w.issue(role, r.Session, duration, documents, parsed)
 }
 
 // check holds what STS asks of a request before it looks at the role.
@@ -217,11 +216,9 @@ func sessionLength(asked, most time.Duration, caller PrincipalType) (time.Durati
 func (w *World) roleByARN(arn string) (Role, *policy.Policy, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	for _, a := range w.iam {
-		for name, r := range a.roles {
-			if own := w.roleARN(r.Account, name); own == arn {
-				return r, a.held[own].trust, true
-			}
+	for _, r := range w.roles.rows {
+		if w.roleARN(r.Account, r.Name) == arn {
+			return r.Role, r.trust, true
 		}
 	}
 	return Role{}, nil, false
@@ -229,28 +226,24 @@ func (w *World) roleByARN(arn string) (Role, *policy.Policy, bool) {
 
 // sessionPolicies parses the policies that limit a session; nil if there are none.
 // Managed ones are of the role's account.
-func (w *World) sessionPolicies(account string, r AssumeRole) ([]*policy.Policy, error) {
-	var session []*policy.Policy
+func (w *World) sessionPolicies(account string, r AssumeRole) (documents []SessionPolicy, parsed []*policy.Policy, err error) {
 	if r.Policy != "" {
 		p, err := policy.Parse(policy.Identity, "session policy", []byte(r.Policy))
 		if err != nil {
-			return nil, malformed(err)
+			return nil, nil, malformed(err)
 		}
-		session = append(session, p)
+		documents, parsed = append(documents, SessionPolicy{"session policy", r.Policy}), append(parsed, p)
 	}
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	for _, arn := range r.PolicyARNs {
-		var p *policy.Policy
-		if a, ok := w.iam[account]; ok {
-			p = a.managed[arn]
+		p, ok := w.policyOf(account, arn)
+		if !ok {
+			return nil, nil, noPolicy(arn)
 		}
-		if p == nil {
-			return nil, noPolicy(arn)
-		}
-		session = append(session, p)
+		documents, parsed = append(documents, SessionPolicy{p.Name, p.Document}), append(parsed, p.parsed)
 	}
-	return session, nil
+	return documents, parsed, nil
 }
 
 // IssueSession issues credentials of a role of the world's account without asking
@@ -260,23 +253,28 @@ func (w *World) IssueSession(role, session string) (Key, error) {
 	if !ok {
 		return Key{}, errorf("NoSuchEntity", "The role with name %.64s cannot be found.", role)
 	}
-	return w.issue(r, session, min(time.Hour, r.MaxSession), nil)
+	return w.issue(r, session, min(time.Hour, r.MaxSession), nil, nil)
 }
 
-func (w *World) issue(role Role, session string, duration time.Duration, policies []*policy.Policy) (Key, error) {
+func (w *World) issue(role Role, session string, duration time.Duration, documents []SessionPolicy, parsed []*policy.Policy) (Key, error) {
 	now := w.Now()
 	k := Key{
 		ID: "ASIA" + random32(10), Secret: Secret(random64(30)), SessionToken: Secret("IQoJ" + random64(300)),
 		Expires:   now.Add(duration).UTC().Truncate(time.Second),
 		Principal: Principal{role.Account, AssumedRole, role.Name, session, uniqueID("AROA", w.roleARN(role.Account, role.Name)) + ":" + session},
-		session:   policies,
+		Session:   documents,
+		session:   parsed,
 	}
-	return k, w.locked(func() error { // nobody waits for a key to appear
+	return k, w.change(func() error {
 		if now.After(w.sweep) {
 			w.sweep = now.Add(keepExpired)
-			maps.DeleteFunc(w.keys, func(_ string, old Key) bool { return !old.Expires.IsZero() && now.After(old.Expires.Add(keepExpired)) })
+			for id, old := range w.keys.rows {
+				if !old.Expires.IsZero() && now.After(old.Expires.Add(keepExpired)) {
+					w.keys.delete(id)
+				}
+			}
 		}
-		w.keys[k.ID] = k
+		w.keys.put(k.ID, k)
 		return nil
 	})
 }

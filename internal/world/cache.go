@@ -60,9 +60,46 @@ func (u User) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "{%s user %s, name %s, engine %s, %s with %d passwords, %q, tags %v}", u.Service, u.ID, u.Name, u.Engine, u.Auth, len(u.Passwords), u.Access, u.Tags)
 }
 
-type userKey struct{ service, id string }
+// user is a User with its access string parsed.
+type user struct {
+	User
+	access *acl.Access
+}
 
-type groupKey struct{ service, id string }
+// savedUser is a User with its passwords in the open.
+type savedUser struct {
+	User
+	Passwords []string `json:",omitempty"`
+}
+
+func packUser(u user) any { return savedUser{u.User, open(u.Passwords)} }
+
+func unpackUser(record []byte) (user, error) {
+	saved, err := fromJSON[savedUser](record)
+	if err != nil {
+		return user{}, err
+	}
+	saved.User.Passwords = closed(saved.Passwords)
+	access, err := acl.Parse(saved.Access)
+	return user{saved.User, access}, err
+}
+
+func open(secrets []Secret) (texts []string) {
+	for _, s := range secrets {
+		texts = append(texts, string(s))
+	}
+	return texts
+}
+
+func closed(texts []string) (secrets []Secret) {
+	for _, t := range texts {
+		secrets = append(secrets, Secret(t))
+	}
+	return secrets
+}
+
+// of is the key of a user or a group.
+func of(service, id string) string { return service + "/" + strings.ToLower(id) }
 
 // PutUser makes a user, or changes the one with its ID. Live connections keep
 // what they have until they sign in again, except that the engine applies a new
@@ -83,15 +120,12 @@ func (w *World) PutUser(u User) error {
 	}
 	u.Access = access.String()
 	return w.change(func() error {
-		key := userKey{u.Service, u.ID}
-		old := w.users[key]
-		w.users[key] = user{u, access}
-		for _, g := range w.groups {
+		w.users.put(of(u.Service, u.ID), user{u, access})
+		for _, g := range w.groups.rows {
 			if g.Service != u.Service || !slices.Contains(g.Users, u.ID) {
 				continue
 			}
 			if err := w.checkMembers(g); err != nil {
-				w.users[key] = old
 				return err
 			}
 		}
@@ -150,7 +184,7 @@ func isEngine(e string) bool { return e == "redis" || e == "valkey" }
 func (w *World) User(service, id string) (User, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	u, ok := w.users[userKey{service, strings.ToLower(id)}]
+	u, ok := w.users.get(of(service, id))
 	return u.copy(), ok
 }
 
@@ -165,24 +199,22 @@ func (u user) copy() User {
 func (w *World) DeleteUser(service, id string) error {
 	id = strings.ToLower(id)
 	return w.change(func() error {
-		u, ok := w.users[userKey{service, id}]
+		u, ok := w.users.get(of(service, id))
 		if !ok {
 			return errorf("UserNotFound", "User %.64s not found.", id)
 		}
-		without := map[groupKey]Group{}
-		for k, g := range w.groups {
+		for key, g := range w.groups.rows {
 			i := slices.Index(g.Users, id)
-			if k.service != service || i < 0 {
+			if g.Service != service || i < 0 {
 				continue
 			}
 			if u.Name == defaultUser && g.needsDefault() {
 				return errorf("DefaultUserAssociatedToUserGroup", "User %s is the default user of user group %s.", id, g.ID)
 			}
 			g.Users = slices.Delete(slices.Clone(g.Users), i, i+1)
-			without[k] = g
+			w.groups.put(key, g)
 		}
-		maps.Copy(w.groups, without)
-		delete(w.users, userKey{service, id})
+		w.users.delete(of(service, id))
 		return nil
 	})
 }
@@ -217,14 +249,14 @@ func (w *World) PutGroup(g Group) error {
 		if err := w.checkMembers(g); err != nil {
 			return err
 		}
-		for _, c := range w.caches {
+		for _, c := range w.caches.rows {
 			if c.Service() == g.Service && c.Group == g.ID {
 				if err := g.checkCache(c); err != nil {
 					return err
 				}
 			}
 		}
-		w.groups[groupKey{g.Service, g.ID}] = g
+		w.groups.put(of(g.Service, g.ID), g)
 		return nil
 	})
 }
@@ -233,7 +265,7 @@ func (w *World) PutGroup(g Group) error {
 func (w *World) checkMembers(g Group) error {
 	names := map[string]bool{}
 	for _, id := range g.Users {
-		u, ok := w.users[userKey{g.Service, id}]
+		u, ok := w.users.get(of(g.Service, id))
 		switch {
 		case !ok:
 			return errorf("UserNotFound", "User %.64s not found.", id)
@@ -269,7 +301,7 @@ func (g Group) checkCache(c Cache) error {
 func (w *World) Group(service, id string) (Group, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	g, ok := w.groups[groupKey{service, strings.ToLower(id)}]
+	g, ok := w.groups.get(of(service, id))
 	g.Users = slices.Clone(g.Users)
 	return g, ok
 }
@@ -353,21 +385,21 @@ func (w *World) PutCache(c Cache) error {
 		return errorf("InvalidParameterCombination", "a serverless cache shows its clients one node")
 	}
 	return w.change(func() error {
-		old, there := w.caches[c.Name]
+		old, there := w.caches.get(c.Name)
 		switch {
 		case there && old.Kind != c.Kind:
 			return errorf("InvalidParameterCombination", "a %s has the name %s", old.Kind, c.Name)
 		case there && old.Nodes != c.Nodes:
 			return errorf("InvalidParameterCombination", "%s has nodes %d, which cannot become %d: resharding is not emulated", c.Name, old.Nodes, c.Nodes)
 		}
-		g, ok := w.groups[groupKey{c.Service(), c.Group}]
+		g, ok := w.groups.get(of(c.Service(), c.Group))
 		if c.Group != "" && !ok {
 			return errorf("UserGroupNotFound", "User group %.64s not found.", c.Group)
 		}
 		if err := g.checkCache(c); err != nil {
 			return err
 		}
-		w.caches[c.Name] = c
+		w.caches.put(c.Name, c)
 		return nil
 	})
 }
@@ -375,10 +407,10 @@ func (w *World) PutCache(c Cache) error {
 // DeleteCache ends a cache and all its connections.
 func (w *World) DeleteCache(name string) error {
 	return w.change(func() error {
-		if _, ok := w.caches[strings.ToLower(name)]; !ok {
+		if _, ok := w.caches.get(strings.ToLower(name)); !ok {
 			return errorf("ReplicationGroupNotFoundFault", "ReplicationGroup %.64s not found.", name)
 		}
-		delete(w.caches, strings.ToLower(name))
+		w.caches.delete(strings.ToLower(name))
 		return nil
 	})
 }
@@ -387,7 +419,7 @@ func (w *World) DeleteCache(name string) error {
 func (w *World) Cache(name string) (Cache, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	c, ok := w.caches[strings.ToLower(name)]
+	c, ok := w.caches.get(strings.ToLower(name))
 	return c.copy(), ok
 }
 
@@ -400,9 +432,9 @@ func (c Cache) copy() Cache {
 func (w *World) Caches() []Cache {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	caches := make([]Cache, 0, len(w.caches))
-	for _, name := range slices.Sorted(maps.Keys(w.caches)) {
-		caches = append(caches, w.caches[name].copy())
+	caches := make([]Cache, 0, len(w.caches.rows))
+	for _, name := range w.caches.keys() {
+		caches = append(caches, w.caches.rows[name].copy())
 	}
 	return caches
 }
@@ -421,7 +453,7 @@ var openUser = User{Name: defaultUser, ID: defaultUser, Service: ElastiCache, En
 func (w *World) Members(cache string) []Member {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	c, ok := w.caches[strings.ToLower(cache)]
+	c, ok := w.caches.get(strings.ToLower(cache))
 	if !ok {
 		return nil
 	}
@@ -433,8 +465,8 @@ func (w *World) Members(cache string) []Member {
 		return []Member{{openUser, rules}}
 	}
 	var members []Member
-	for _, id := range w.groups[groupKey{c.Service(), c.Group}].Users {
-		u := w.users[userKey{c.Service(), id}]
+	for _, id := range w.groups.rows[of(c.Service(), c.Group)].Users {
+		u := w.users.rows[of(c.Service(), id)]
 		members = append(members, Member{u.copy(), u.access})
 	}
 	return members

@@ -11,27 +11,92 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rediam/rediam/internal/policy"
 )
 
-// account is the IAM side of one AWS account.
-type account struct {
-	users   map[string]IAMUser
-	roles   map[string]Role
-	managed map[string]*policy.Policy // by ARN
-	held    map[string]held           // by the ARN of the user or role
+// iamUser is an IAMUser with its policies parsed. Managed ones are looked up when
+// they are needed, so that a new version counts at once.
+type iamUser struct {
+	IAMUser
+	inline []*policy.Policy
 }
 
-// held is what decides for an IAM user or a role. Managed policies are looked up
-// when they are needed, so that a new version counts at once.
-type held struct {
-	inline   []*policy.Policy
-	attached []string
-	boundary string
-	trust    *policy.Policy
+// role is a Role with its policies parsed.
+type role struct {
+	Role
+	inline []*policy.Policy
+	trust  *policy.Policy
 }
+
+// managed is a customer managed policy.
+type managed struct {
+	Name, Document string
+	parsed         *policy.Policy
+}
+
+func packIAMUser(u iamUser) any { return u.IAMUser }
+
+func unpackIAMUser(record []byte) (u iamUser, err error) {
+	if u.IAMUser, err = fromJSON[IAMUser](record); err != nil {
+		return u, err
+	}
+	u.inline, err = parseAll(u.Inline)
+	return u, err
+}
+
+func packRole(r role) any { return r.Role }
+
+func unpackRole(record []byte) (r role, err error) {
+	if r.Role, err = fromJSON[Role](record); err != nil {
+		return r, err
+	}
+	if r.trust, err = policy.Parse(policy.Trust, r.Name, []byte(r.Trust)); err != nil {
+		return r, err
+	}
+	r.inline, err = parseAll(r.Inline)
+	return r, err
+}
+
+func packManaged(m managed) any { return m }
+
+func unpackManaged(record []byte) (m managed, err error) {
+	if m, err = fromJSON[managed](record); err != nil {
+		return m, err
+	}
+	m.parsed, err = policy.Parse(policy.Identity, m.Name, []byte(m.Document))
+	return m, err
+}
+
+// savedKey is a Key with its secrets in the open.
+type savedKey struct {
+	Key
+	Secret, SessionToken string
+}
+
+func packKey(k Key) any { return savedKey{k, string(k.Secret), string(k.SessionToken)} }
+
+func unpackKey(record []byte) (Key, error) {
+	saved, err := fromJSON[savedKey](record)
+	if err != nil {
+		return Key{}, err
+	}
+	k := saved.Key
+	k.Secret, k.SessionToken = Secret(saved.Secret), Secret(saved.SessionToken)
+	for _, d := range k.Session {
+		p, err := policy.Parse(policy.Identity, d.Name, []byte(d.Document))
+		if err != nil {
+			return Key{}, err
+		}
+		k.session = append(k.session, p)
+	}
+	return k, nil
+}
+
+// named is the key of an IAM user or a role.
+func named(account, name string) string { return account + "/" + name }
 
 // An IAMUser is a user of IAM, who has access keys; not one whom Redis knows.
 type IAMUser struct {
@@ -81,8 +146,12 @@ type Key struct {
 	Expires      time.Time // zero for a long-term key
 	Inactive     bool
 	Principal    Principal
-	session      []*policy.Policy // session policies; nil means none were passed
+	Session      []SessionPolicy  // none means that none were passed
+	session      []*policy.Policy // the same, parsed
 }
+
+// A SessionPolicy limits a session of a role.
+type SessionPolicy struct{ Name, Document string }
 
 // Format prints whose key it is, whatever the verb.
 func (k Key) Format(f fmt.State, _ rune) {
@@ -90,15 +159,6 @@ func (k Key) Format(f fmt.State, _ rune) {
 }
 
 var iamName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
-
-func (w *World) accountOf(id string) *account {
-	a, ok := w.iam[id]
-	if !ok {
-		a = &account{map[string]IAMUser{}, map[string]Role{}, map[string]*policy.Policy{}, map[string]held{}}
-		w.iam[id] = a
-	}
-	return a
-}
 
 // PutPolicy makes or replaces a customer managed policy of the world's account
 // and gives its ARN.
@@ -112,7 +172,7 @@ func (w *World) PutPolicy(name, document string) (arn string, err error) {
 		return "", malformed(err)
 	}
 	return arn, w.change(func() error {
-		w.accountOf(w.Account).managed[arn] = parsed
+		w.managed.put(arn, managed{name, document, parsed})
 		return nil
 	})
 }
@@ -134,14 +194,13 @@ func (w *World) PutIAMUser(u IAMUser) error {
 	if !iamName.MatchString(u.Name) {
 		return errorf("ValidationError", "user name is not valid")
 	}
+	inline, err := parseAll(u.Inline)
+	if err != nil {
+		return malformed(err)
+	}
 	return w.change(func() error {
-		own, err := w.hold(u.Account, u.Inline, u.Attached, u.Boundary)
-		if err != nil {
-			return err
-		}
-		a := w.accountOf(u.Account)
-		a.users[u.Name], a.held[w.userARN(u.Account, u.Name)] = u, own
-		return nil
+		w.iamUsers.put(named(u.Account, u.Name), iamUser{u, inline})
+		return w.attachable(u.Account, u.Attached, u.Boundary)
 	})
 }
 
@@ -164,15 +223,13 @@ func (w *World) PutRole(r Role) error {
 	if err != nil {
 		return malformed(err)
 	}
+	inline, err := parseAll(r.Inline)
+	if err != nil {
+		return malformed(err)
+	}
 	return w.change(func() error {
-		own, err := w.hold(r.Account, r.Inline, r.Attached, r.Boundary)
-		if err != nil {
-			return err
-		}
-		own.trust = trust
-		a := w.accountOf(r.Account)
-		a.roles[r.Name], a.held[w.roleARN(r.Account, r.Name)] = r, own
-		return nil
+		w.roles.put(named(r.Account, r.Name), role{r, inline, trust})
+		return w.attachable(r.Account, r.Attached, r.Boundary)
 	})
 }
 
@@ -180,32 +237,40 @@ func (w *World) PutRole(r Role) error {
 func (w *World) Role(name string) (Role, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	a, ok := w.iam[w.Account]
-	if !ok {
-		return Role{}, false
-	}
-	r, ok := a.roles[name]
+	row, ok := w.roles.get(named(w.Account, name))
+	r := row.Role
 	r.Inline, r.Tags, r.Attached = maps.Clone(r.Inline), maps.Clone(r.Tags), slices.Clone(r.Attached)
 	return r, ok
 }
 
-// hold parses the inline policies of a principal and looks for the managed ones.
-func (w *World) hold(accountID string, inline map[string]string, arns []string, boundary string) (held, error) {
-	h := held{attached: arns, boundary: boundary}
-	for _, name := range slices.Sorted(maps.Keys(inline)) {
-		p, err := policy.Parse(policy.Identity, name, []byte(inline[name]))
+// parseAll parses inline policies, in the order of their names.
+func parseAll(documents map[string]string) (parsed []*policy.Policy, err error) {
+	for _, name := range slices.Sorted(maps.Keys(documents)) {
+		p, err := policy.Parse(policy.Identity, name, []byte(documents[name]))
 		if err != nil {
-			return held{}, malformed(err)
+			return nil, err
 		}
-		h.inline = append(h.inline, p)
+		parsed = append(parsed, p)
 	}
-	managed := w.accountOf(accountID).managed
+	return parsed, nil
+}
+
+// policyOf finds a managed policy of an account.
+func (w *World) policyOf(account, arn string) (managed, bool) {
+	if !strings.HasPrefix(arn, w.arn("iam", "", account, "policy/")) {
+		return managed{}, false
+	}
+	return w.managed.get(arn)
+}
+
+// attachable is whether an account has such managed policies.
+func (w *World) attachable(account string, arns []string, boundary string) error {
 	for _, arn := range append(slices.Clone(arns), boundary) {
-		if _, ok := managed[arn]; !ok && arn != "" {
-			return held{}, noPolicy(arn)
+		if _, ok := w.policyOf(account, arn); !ok && arn != "" {
+			return noPolicy(arn)
 		}
 	}
-	return h, nil
+	return nil
 }
 
 func noPolicy(arn string) error {
@@ -216,18 +281,14 @@ func noPolicy(arn string) error {
 func (w *World) policiesOf(k Key) policy.Policies {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	a, ok := w.iam[k.Principal.Account]
-	if !ok {
-		return policy.Policies{}
-	}
-	arn := w.userARN(k.Principal.Account, k.Principal.Name)
+	key := named(k.Principal.Account, k.Principal.Name)
+	inline, attached, boundary := w.iamUsers.rows[key].inline, w.iamUsers.rows[key].Attached, w.iamUsers.rows[key].Boundary
 	if k.Principal.Type == AssumedRole {
-		arn = w.roleARN(k.Principal.Account, k.Principal.Name)
+		inline, attached, boundary = w.roles.rows[key].inline, w.roles.rows[key].Attached, w.roles.rows[key].Boundary
 	}
-	own := a.held[arn]
-	policies := policy.Policies{Identity: slices.Clip(own.inline), Boundary: a.managed[own.boundary], Session: k.session}
-	for _, arn := range own.attached {
-		policies.Identity = append(policies.Identity, a.managed[arn])
+	policies := policy.Policies{Identity: slices.Clip(inline), Boundary: w.managed.rows[boundary].parsed, Session: k.session}
+	for _, arn := range attached {
+		policies.Identity = append(policies.Identity, w.managed.rows[arn].parsed)
 	}
 	return policies
 }
@@ -263,10 +324,10 @@ func (w *World) CreateAccessKey(name string) (Key, error) {
 		k.Principal = Principal{Account: w.Account, Type: Root, ID: w.Account}
 	}
 	return k, w.change(func() error {
-		if _, ok := w.accountOf(w.Account).users[name]; name != "" && !ok {
+		if _, ok := w.iamUsers.get(named(w.Account, name)); name != "" && !ok {
 			return errorf("NoSuchEntity", "The user with name %.64s cannot be found.", name)
 		}
-		w.keys[k.ID] = k
+		w.keys.put(k.ID, k)
 		return nil
 	})
 }
@@ -274,12 +335,12 @@ func (w *World) CreateAccessKey(name string) (Key, error) {
 // SetAccessKey makes a key active or inactive.
 func (w *World) SetAccessKey(id string, active bool) error {
 	return w.change(func() error {
-		k, ok := w.keys[id]
+		k, ok := w.keys.get(id)
 		if !ok {
 			return errorf("NoSuchEntity", "The Access Key with id %.32s cannot be found.", id)
 		}
 		k.Inactive = !active
-		w.keys[id] = k
+		w.keys.put(id, k)
 		return nil
 	})
 }
@@ -288,7 +349,7 @@ func (w *World) SetAccessKey(id string, active bool) error {
 func (w *World) Key(id string) (Key, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	k, ok := w.keys[id]
+	k, ok := w.keys.get(id)
 	return k, ok
 }
 

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/rediam/rediam/internal/acl"
 )
 
 // Zero values of New's arguments.
@@ -26,13 +24,22 @@ type World struct {
 	// Partition, Region and Account are where the caches are; fixed by New.
 	Partition, Region, Account string
 
+	// Save, if it is not nil, is given every change before the call that makes it
+	// returns: records by key, nil where one is gone. An error takes the change back.
+	// It is called for one change at a time. Set it before the world is shared.
+	Save func(records map[string][]byte) error `json:"-"`
+
 	mu       sync.RWMutex // guards all below
-	offset   time.Duration
-	users    map[userKey]user
-	groups   map[groupKey]Group
-	caches   map[string]Cache // by name: replication groups, serverless caches and clusters share no names here
-	iam      map[string]*account
-	keys     map[string]Key
+	journal  journal      // of the change in progress
+	users    table[user]  // by service and id
+	groups   table[Group] // likewise
+	caches   table[Cache] // by name: replication groups, serverless caches and clusters share no names here
+	iamUsers table[iamUser]
+	roles    table[role]    // both by account and name
+	managed  table[managed] // policies by ARN
+	keys     table[Key]     // by id
+	clock    table[time.Duration]
+	tables   []saver
 	sweep    time.Time // when expired keys are next thrown away
 	changed  []func() error
 	changing sync.Mutex // makes one change, with its callbacks, at a time
@@ -50,13 +57,24 @@ func New(region, accountID string) *World {
 		Partition: partitionOf(cmp.Or(region, DefaultRegion)),
 		Region:    cmp.Or(region, DefaultRegion),
 		Account:   cmp.Or(accountID, DefaultAccount),
-		users:     map[userKey]user{},
-		groups:    map[groupKey]Group{},
-		caches:    map[string]Cache{},
-		iam:       map[string]*account{},
-		keys:      map[string]Key{},
+		journal:   journal{changed: map[string]func() ([]byte, error){}},
 	}
+	add(w, &w.users, table[user]{name: "user", pack: packUser, unpack: unpackUser})
+	add(w, &w.groups, table[Group]{name: "group", pack: plain[Group], unpack: fromJSON[Group]})
+	add(w, &w.caches, table[Cache]{name: "cache", pack: plain[Cache], unpack: fromJSON[Cache]})
+	add(w, &w.iamUsers, table[iamUser]{name: "iam-user", pack: packIAMUser, unpack: unpackIAMUser, quiet: true})
+	add(w, &w.roles, table[role]{name: "role", pack: packRole, unpack: unpackRole, quiet: true})
+	add(w, &w.managed, table[managed]{name: "policy", pack: packManaged, unpack: unpackManaged, quiet: true})
+	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
+	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
 	return w
+}
+
+// add gives the world a table.
+func add[V any](w *World, t *table[V], made table[V]) {
+	made.rows, made.journal = map[string]V{}, &w.journal
+	*t = made
+	w.tables = append(w.tables, t)
 }
 
 // partitionOf is the partition of a region, which is what its ARNs begin with
@@ -81,26 +99,40 @@ func errorf(code, format string, args ...any) *Error {
 	return &Error{code, fmt.Sprintf(format, args...)}
 }
 
-// OnChange has f called after every change, the clock's included, before the
-// call that made the change returns, which returns what f does: the world is then
-// changed all the same. f may read the world but not change it. Call it before the
-// world is shared.
+// OnChange has f called after every change of caches, their users and groups and of
+// the clock, before the call that made the change returns, which returns what f does:
+// the world is then changed all the same. f may read the world but not change it.
+// Call it before the world is shared.
 func (w *World) OnChange(f func() error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.changed = append(w.changed, f)
 }
 
-// change runs f under the lock and, if it returns nil, tells the listeners.
+// change runs f under the lock, saves what it has changed and tells the listeners.
+// If f or Save returns an error, nothing is changed.
 func (w *World) change(f func() error) error {
 	w.changing.Lock()
 	defer w.changing.Unlock()
-	if err := w.locked(f); err != nil {
+	records, loud, err := w.try(f)
+	if err != nil {
 		return err
 	}
-	w.mu.RLock()
+	if w.Save != nil && len(records) > 0 {
+		if err := w.Save(records); err != nil {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.journal.back()
+			return &Error{"InternalFailure", "the change could not be saved: " + err.Error()}
+		}
+	}
+	w.mu.Lock()
+	w.journal.clear()
 	listeners := w.changed
-	w.mu.RUnlock()
+	w.mu.Unlock()
+	if !loud {
+		return nil
+	}
 	var problems []error
 	for _, f := range listeners {
 		problems = append(problems, f())
@@ -108,17 +140,24 @@ func (w *World) change(f func() error) error {
 	return errors.Join(problems...)
 }
 
-func (w *World) locked(f func() error) error {
+// try runs f, and takes back what it has done if it fails.
+func (w *World) try(f func() error) (records map[string][]byte, loud bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return f()
+	if err = f(); err == nil && w.Save != nil {
+		records, err = w.journal.records()
+	}
+	if err != nil {
+		w.journal.back()
+	}
+	return records, w.journal.loud, err
 }
 
 // Now is the time in the world: that of this machine, moved on by Advance.
 func (w *World) Now() time.Time {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	return time.Now().Add(w.offset)
+	return time.Now().Add(w.clock.rows[""])
 }
 
 // maxOffset is how far the clock may be moved on.
@@ -131,7 +170,8 @@ func (w *World) Advance(d time.Duration) {
 		return
 	}
 	w.change(func() error {
-		w.offset += min(d, maxOffset-w.offset)
+		offset := w.clock.rows[""]
+		w.clock.put("", offset+min(d, maxOffset-offset))
 		return nil
 	})
 }
@@ -152,10 +192,4 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // arn makes the name of a resource in this world's partition.
 func (w *World) arn(service, region, account, resource string) string {
 	return "arn:" + w.Partition + ":" + service + ":" + region + ":" + account + ":" + resource
-}
-
-// user is a User with its access string parsed.
-type user struct {
-	User
-	access *acl.Access
 }

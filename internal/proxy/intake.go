@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	// smallBuffer is what a connection at rest has for each half; largeBuffer is what
+	// it has while much comes, and the largest request that is looked at whole.
+	smallBuffer = 4 << 10
+	largeBuffer = 32 << 10
+
+	// restTime is how long a large buffer may wait for something.
+	restTime = 5 * time.Second
+)
+
+var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+
+// An intake reads one half of a connection. It is for one goroutine.
+type intake struct {
+	conn  net.Conn
+	buf   []byte             // buf[:end] has come and nobody has taken it
+	end   int                //
+	large *[largeBuffer]byte // what buf is, if it is large
+	more  bool               // the last read has filled it
+}
+
+func newIntake(conn net.Conn) *intake { return &intake{conn: conn, buf: make([]byte, smallBuffer)} }
+
+func (in *intake) bytes() []byte { return in.buf[:in.end] }
+
+// full is whether there is no room for more, nor will there be.
+func (in *intake) full() bool { return in.end == largeBuffer }
+
+// take forgets the first n bytes.
+func (in *intake) take(n int) { in.end = copy(in.buf, in.buf[n:in.end]) }
+
+// read waits for more, and may come back without any. The buffer grows where it has
+// been full, and shrinks when nothing comes.
+func (in *intake) read() error {
+	if in.more && in.large == nil {
+		in.large = largeBuffers.Get().(*[largeBuffer]byte)
+		copy(in.large[:], in.bytes())
+		in.buf = in.large[:]
+	}
+	if in.large != nil {
+		in.conn.SetReadDeadline(time.Now().Add(restTime))
+	}
+	n, err := in.conn.Read(in.buf[in.end:])
+	in.end += n
+	in.more = in.end == len(in.buf)
+	if in.large == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if in.end <= smallBuffer {
+		small := make([]byte, smallBuffer)
+		copy(small, in.bytes())
+		in.release()
+		in.buf = small
+	}
+	return in.conn.SetReadDeadline(time.Time{})
+}
+
+// release gives a large buffer back. The intake must not be used after that.
+func (in *intake) release() {
+	if in.large != nil {
+		largeBuffers.Put(in.large)
+		in.large, in.buf = nil, nil
+	}
+}
