@@ -50,10 +50,19 @@ const hash = (value) => createHash("sha256").update(value).digest("hex");
 // inbox keeps what comes until it is asked for.
 exports.inbox = () => {
   const come = [];
-  const asked = [];
+  let give = (v) => come.push(v);
   return {
-    put: (v) => (asked.length > 0 ? asked.shift()(v) : come.push(v)),
-    get: () => (come.length > 0 ? Promise.resolve(come.shift()) : new Promise((resolve) => asked.push(resolve))),
+    put: (v) => give(v),
+    get: () =>
+      new Promise((resolve) => {
+        if (come.length > 0) return resolve(come.shift());
+        const lost = setTimeout(fail, 60_000, new Error("nothing comes for a minute"));
+        give = (v) => {
+          give = (next) => come.push(next);
+          clearTimeout(lost);
+          resolve(v);
+        };
+      }),
   };
 };
 

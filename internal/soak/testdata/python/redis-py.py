@@ -142,8 +142,8 @@ def tracking():
         check("GET", reader.get(key), None)
         pause(0.05)
         writer.set(key, n, ex=60)
-        message = next(subscriber.listen())
-        check("invalidation", message["data"], [key])
+        message = subscriber.get_message(timeout=60)
+        check("invalidation", message and message["data"], [key])
         n += 1
         counts["invalidations"] += 1
     subscriber.unsubscribe()
