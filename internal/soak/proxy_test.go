@@ -26,8 +26,7 @@ import (
 
 const (
 	// proxyTTL is 12 h in seconds, and longer than soak.ConnectionTTL: 64 MiB may take
-	// seconds on a busy machine with the race detector, and nothing can be renewed
-	// meanwhile.
+	// seconds on a busy machine, and nothing can be renewed meanwhile.
 	proxyTTL = 12 * time.Second
 	// perRenewal is more than the longest time from one renewal to the next: 3 s, and the
 	// second for which a client may block or keep a transaction open.

@@ -29,6 +29,7 @@ exports.from = (first, n) => Array.from({ length: n }, (_, i) => first + i);
 // large has values of 64 MiB set and read: for one program at a time, so that no
 // transfer takes as long as a connection lives.
 exports.large = async ({ take, set, get, release }) => {
+  while ((await get(`ready:${exports.next}`)) === null) await sleep(10); // the machine is busy with programs that start
   while (exports.running() || counts["large values"] === 0) {
     if ((await take("turn", exports.name)) === null) {
       await exports.pause(200);
