@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 10000x
 
-.PHONY: demo demo-check ready test lint unit clients fuzz bench soak
+.PHONY: demo demo-check ready test lint unit clients fuzz bench bench-proxy soak
 
 demo:
 	go run ./cmd/rediam demo
@@ -53,6 +53,12 @@ fuzz:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+# rediam proxy beside haproxy, nginx and stunnel, about ten minutes on a machine that
+# does nothing else. It says which package brings what is missing. Flags:
+# make bench-proxy ARGS='-repeat 9 -only "rediam|haproxy|direct" -load P1 -floor'
+bench-proxy:
+	go run ./bench/proxy $(ARGS)
 
 # What takes too long for every change: long fuzzing, long comparisons, the clients
 # for 100 lives and 5,000 connections, 75 renewals by the proxy.

@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/sigv4":     {},
 	"internal/policy":    {},
 	"internal/relay":     {},
+	"internal/statefile": {},
 	"internal/acl":       {"internal/command"},
 	"goredis":            {"", "internal/dial"},
 	"redigo":             {"", "internal/dial"},
@@ -37,7 +38,8 @@ var mayImport = map[string][]string{
 	"internal/awsapi":    append([]string{"internal/world"}, foundations...),
 	"emulator/clients":   {}, // tests alone
 	"examples":           {}, // likewise
-	"emulator":           append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi"}, foundations...),
+	"emulator":           append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi", "internal/statefile"}, foundations...),
+	"internal/recipes":   {}, // tests alone
 }
 
 // Programs may import everything.

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"time"
@@ -24,10 +25,7 @@ type authority struct {
 // newAuthority makes one that can vouch for this machine alone, under loopback
 // names and the one that it is exposed as, if any.
 func newAuthority(exposed string) (*authority, error) {
-	names := []string{"localhost"}
-	if exposed != "" {
-		names = append(names, exposed)
-	}
+	names := authorityNames(exposed)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -54,6 +52,22 @@ func newAuthority(exposed string) (*authority, error) {
 		return nil, err
 	}
 	return &authority{names, certificate, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}, nil
+}
+
+func authorityNames(exposed string) []string {
+	if exposed == "" {
+		return []string{"localhost"}
+	}
+	return []string{"localhost", exposed}
+}
+
+// restoreAuthority is one that was made before.
+func restoreAuthority(pair tls.Certificate, pem []byte) (*authority, error) {
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the key of the authority is of another kind")
+	}
+	return &authority{pair.Leaf.PermittedDNSDomains, pair.Leaf, key, pem}, nil
 }
 
 // issue makes the certificate of a cache, for localhost and the loopback

@@ -56,6 +56,7 @@ func (s *Server) reconcile() error {
 	s.mu.Unlock()
 	for _, c := range gone {
 		c.stop()
+		problems = append(problems, s.state.put(ofPorts+c.gate.Cache, nil))
 	}
 	return errors.Join(problems...)
 }
@@ -125,6 +126,9 @@ func (s *Server) run(c Cache) (*cache, error) {
 func (s *Server) start(c Cache, number int) ([]node, error) {
 	nodes, err := s.openNodes(c, number)
 	if err == nil {
+		err = s.keepPorts(c.Name, nodes)
+	}
+	if err == nil {
 		err = s.startEngines(c, number, nodes)
 	}
 	if err != nil {
@@ -156,14 +160,18 @@ func (s *Server) openNodes(c Cache, number int) (nodes []node, err error) {
 		return nil, err
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	kept := s.ports(c.Name)
 	for i := range max(c.Nodes, 1) {
 		port := 0
-		if number == 0 && s.config.CachePort > 0 {
+		switch {
+		case i < len(kept):
+			port = kept[i]
+		case number == 0 && s.config.CachePort > 0:
 			port = s.config.CachePort + i
 		}
 		listener, err := s.listen(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return nodes, err
+			return nodes, errTaken(err, i < len(kept))
 		}
 		nodes = append(nodes, node{address: s.address(listener), listener: tls.NewListener(listener, config)})
 	}

@@ -104,6 +104,12 @@ type Config struct {
 	Nodes       int
 	Empty       bool
 
+	// State is a file that keeps everything but what is in the caches, ports, the
+	// authority and access keys included, for the next emulator, whatever ends this
+	// one. It holds secrets. If it is there, nothing is made by default. Empty means
+	// that nothing is kept.
+	State string
+
 	// TokenTTL shortens the life of tokens (15 minutes when zero), ConnectionTTL
 	// that of connections (12 hours when zero).
 	TokenTTL, ConnectionTTL time.Duration
@@ -143,6 +149,7 @@ type Server struct {
 	log      *slog.Logger
 	ca       *authority
 	dir      *directory
+	state    state
 	http     *http.Server
 	url      string
 	adminKey Key             // of AdminUser, for Environ
@@ -207,7 +214,10 @@ func (s *Server) open() (err error) {
 	if err := s.config.check(); err != nil {
 		return err
 	}
-	if s.ca, err = newAuthority(s.config.Expose); err != nil {
+	if err := s.openState(); err != nil {
+		return err
+	}
+	if s.ca, err = s.authority(); err != nil {
 		return err
 	}
 	if s.dir, err = newDirectory(); err != nil {
@@ -220,10 +230,13 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	s.world.OnChange(s.reconcile)
-	if err := s.populate(); err != nil {
-		return err
+	if id, ok := saved[string](s.state, ofAdmin); ok {
+		s.adminKey, _ = s.world.Key(id)
+		err = s.reconcile()
+	} else {
+		err = s.populate()
 	}
-	return s.failure()
+	return cmp.Or(err, s.failure())
 }
 
 var (
@@ -255,12 +268,20 @@ func (c Config) check() error {
 func (s *Server) populate() error {
 	err := s.world.PutIAMUser(IAMUser{Name: AdminUser, Inline: map[string]string{
 		"everything": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`}})
+	if err == nil && !s.config.Empty {
+		err = s.populateCache()
+	}
 	if err != nil {
 		return err
 	}
-	if s.adminKey, err = s.world.CreateAccessKey(AdminUser); err != nil || s.config.Empty {
+	if s.adminKey, err = s.world.CreateAccessKey(AdminUser); err != nil {
 		return err
 	}
+	return s.state.put(ofAdmin, s.adminKey.ID)
+}
+
+// populateCache makes the cache, its users and the role.
+func (s *Server) populateCache() error {
 	cacheName, user := cmp.Or(s.config.Cache, DefaultCache), cmp.Or(s.config.User, DefaultUser)
 	c := Cache{Kind: s.config.Kind, Nodes: s.config.Nodes, Name: cacheName, Group: cacheName + "-users"}
 	service := c.Service()
@@ -289,8 +310,13 @@ func (s *Server) populate() error {
 }
 
 func (s *Server) serveAWS() error {
-	listener, err := s.listen(cmp.Or(s.config.Listen, "127.0.0.1:0"))
+	_, kept := saved[int](s.state, ofEndpoint)
+	listener, err := s.listen(s.endpoint())
 	if err != nil {
+		return errTaken(err, kept)
+	}
+	if err := s.state.put(ofEndpoint, listener.Addr().(*net.TCPAddr).Port); err != nil {
+		listener.Close()
 		return err
 	}
 	s.url = "http://" + s.address(listener)
@@ -359,6 +385,7 @@ func (s *Server) Close() error {
 		if s.dir != nil {
 			s.dir.remove()
 		}
+		s.state.close()
 		s.ended.Do(func() { close(s.done) })
 	})
 	return s.failure()

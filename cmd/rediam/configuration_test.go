@@ -29,7 +29,7 @@ func TestTheConfigurationPageIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags, variables := []string{}, []string{enginePassword, "REDIAM_REQUIRE", "REDIAM_VALKEY", "REDIAM_NODE_MODULES", "REDIAM_ACL_RUNS"} // the last four are for tests
+	flags, variables := []string{}, []string{enginePassword, "REDIAM_REQUIRE", "REDIAM_VALKEY", "REDIAM_NODE_MODULES", "REDIAM_RECIPES", "REDIAM_ACL_RUNS"} // the last five are for tests
 	for _, node := range append(parser.Model.Children, parser.Model.Node) {
 		for _, f := range node.Flags {
 			flags = append(append(flags, f.Name), f.Aliases...)

@@ -32,6 +32,7 @@ type emulateCommand struct {
 	OneTime             bool           `help:"Refuse a token that has been used before, which AWS does not."`
 	LenientResourceType bool           `help:"Accept tokens with or without ResourceType on caches of either kind."`
 	Expose              string         `placeholder:"HOST" help:"Listen on every interface, for clients that reach this machine as HOST, such as a service container's name. Whoever can reach it can use it."`
+	State               string         `placeholder:"FILE" help:"Keep everything but what is in the caches in a file, for the next emulator. It holds secrets. If it is there, nothing is made by default."`
 	EnvFile             string         `placeholder:"FILE" help:"Also write the export lines to a file, once every listener answers."`
 }
 
@@ -75,7 +76,7 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 		Region: c.Region, Account: c.Account,
 		Cache: c.Cache, User: c.User, Nodes: c.Nodes, Empty: c.Empty,
 		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL,
-		OneTime: c.OneTime, LenientResourceType: c.LenientResourceType, Expose: c.Expose,
+		OneTime: c.OneTime, LenientResourceType: c.LenientResourceType, Expose: c.Expose, State: c.State,
 	}
 	switch {
 	case c.Service == rediam.MemoryDB && c.Serverless:

@@ -11,9 +11,14 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rediam/rediam/internal/sigv4"
 	"github.com/rediam/rediam/internal/world"
@@ -33,14 +38,6 @@ type Handler struct {
 }
 
 var _ http.Handler = (*Handler)(nil)
-
-// A call is a request whose signature has been verified.
-type call struct {
-	world   *world.World
-	caller  world.Key
-	service string
-	form    url.Values // of the query protocol
-}
 
 // ServeHTTP verifies the signature, finds the operation and answers it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -72,35 +69,31 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	if err != nil {
 		return "", nil, err
 	}
-	c := call{world: h.World, caller: caller, service: signed.Service}
 	if p.json {
-		action = p.target
-	} else if c.form, err = url.ParseQuery(string(body)); err != nil {
-		return "", nil, &world.Error{Code: "MalformedQueryString", Message: "the body is not a query string"}
-	} else {
-		action = c.form.Get("Action")
+		return "", nil, unknownOperation(p, "", "")
 	}
-	if len(action) > maxName {
+	form, err := url.ParseQuery(string(body))
+	if err != nil || !utf8.ValidString(strings.Join(slices.Concat(slices.Collect(maps.Values(form))...), "")) {
+		return "", nil, &world.Error{Code: "MalformedQueryString", Message: "the body is not a query string"}
+	}
+	if action = form.Get("Action"); len(action) > maxName {
 		action = ""
 	}
-	operation := operations[c.service][action]
-	if operation == nil || p.json {
-		return action, nil, unknownOperation(p, action, c.form.Get("Version"))
+	operation, ok := services[signed.Service].operations[action]
+	if !ok {
+		return action, nil, unknownOperation(p, action, form.Get("Version"))
 	}
-	result, err = operation(c)
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host}
+	result, err = operation.run(c, form)
 	return action, result, err
-}
-
-// operations by signing name and action.
-var operations = map[string]map[string]func(call) (any, error){
-	"sts": stsOperations,
 }
 
 func unknownOperation(p protocol, action, version string) error {
 	if p.json {
 		return &world.Error{Code: "UnknownOperationException", Message: "the emulator does not have this operation"}
 	}
-	if p.ec2 {
+	if p.service.ec2 {
 		return &world.Error{Code: "InvalidAction", Message: "The action " + action + " is not valid for this web service."}
 	}
 	if len(version) > maxName {
@@ -111,33 +104,36 @@ func unknownOperation(p protocol, action, version string) error {
 
 // protocol is how one service writes its answers.
 type protocol struct {
-	json   bool   // JSON 1.1 with X-Amz-Target
-	ec2    bool   // EC2's variant of the query protocol
-	target string // the operation in X-Amz-Target
+	json    bool // JSON 1.1 with X-Amz-Target
+	service service
 }
 
+// protocolOf is that of the service that a request says it is signed for.
 func protocolOf(r *http.Request) protocol {
-	if target := r.Header.Get("X-Amz-Target"); target != "" {
-		_, operation, _ := strings.Cut(target, ".")
-		return protocol{json: true, target: operation}
-	}
-	return protocol{ec2: strings.Contains(r.Header.Get("Authorization"), "/ec2/aws4_request")}
+	_, scope, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	scope, _, _ = strings.Cut(scope, ",")
+	parts := append(strings.Split(scope, "/"), "", "", "", "")
+	return protocol{json: r.Header.Get("X-Amz-Target") != "", service: services[parts[3]]}
 }
 
-// namespaces of the query protocol, by action's service.
-const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
-
+// succeed writes the answer of an operation.
 func (p protocol) succeed(w http.ResponseWriter, id, action string, result any) {
 	w.Header().Set("Content-Type", "text/xml")
 	e := xml.NewEncoder(w)
-	response := xml.StartElement{Name: xml.Name{Local: action + "Response"}, Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: stsNamespace}}}
-	err := errors.Join(
-		e.EncodeToken(response),
-		e.EncodeElement(result, xml.StartElement{Name: xml.Name{Local: action + "Result"}}),
-		e.EncodeElement(struct{ RequestId string }{id}, xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}}),
-		e.EncodeToken(response.End()),
-		e.Flush())
-	_ = err // the client has gone away; there is nobody left to tell
+	name := func(local string) xml.StartElement { return xml.StartElement{Name: xml.Name{Local: local}} }
+	response := name(action + "Response")
+	response.Attr = []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: p.service.namespace}}
+	problems := []error{e.EncodeToken(response)}
+	switch _, empty := result.(none); {
+	case p.service.ec2:
+		problems = append(problems, e.EncodeElement(id, name("requestId")), encodeXML(e, reflect.ValueOf(result)))
+	case empty:
+		problems = append(problems, e.EncodeElement(struct{ RequestId string }{id}, name("ResponseMetadata")))
+	default:
+		problems = append(problems, encodeElement(e, action+"Result", reflect.ValueOf(result)),
+			e.EncodeElement(struct{ RequestId string }{id}, name("ResponseMetadata")))
+	}
+	_ = errors.Join(append(problems, e.EncodeToken(response.End()), e.Flush())...) // the client has gone away; there is nobody left to tell
 }
 
 func (p protocol) fail(w http.ResponseWriter, id string, e *world.Error) {
@@ -155,7 +151,7 @@ func (p protocol) fail(w http.ResponseWriter, id string, e *world.Error) {
 	}
 	w.Header().Set("Content-Type", "text/xml")
 	w.WriteHeader(status)
-	if p.ec2 {
+	if p.service.ec2 {
 		xml.NewEncoder(w).Encode(struct {
 			XMLName   xml.Name `xml:"Response"`
 			Error     awsError `xml:"Errors>Error"`
@@ -216,7 +212,7 @@ func asAWS(err error, p protocol) *world.Error {
 	switch {
 	case p.json:
 		e.Code = inJSON
-	case p.ec2:
+	case p.service.ec2:
 		e.Code = "AuthFailure"
 	}
 	return e

@@ -27,6 +27,7 @@ type intake struct {
 	end   int                //
 	large *[largeBuffer]byte // what buf is, if it is large
 	more  bool               // the last read has filled it
+	renew time.Time          // when the read deadline of a large one is to be set again
 }
 
 func newIntake(conn net.Conn) *intake { return &intake{conn: conn, buf: make([]byte, smallBuffer)} }
@@ -47,8 +48,9 @@ func (in *intake) read() error {
 		copy(in.large[:], in.bytes())
 		in.buf = in.large[:]
 	}
-	if in.large != nil {
-		in.conn.SetReadDeadline(time.Now().Add(restTime))
+	if now := time.Now(); in.large != nil && now.After(in.renew) {
+		in.conn.SetReadDeadline(now.Add(restTime))
+		in.renew = now.Add(restTime / 4)
 	}
 	n, err := in.conn.Read(in.buf[in.end:])
 	in.end += n
@@ -62,6 +64,7 @@ func (in *intake) read() error {
 		in.release()
 		in.buf = small
 	}
+	in.renew = time.Time{}
 	return in.conn.SetReadDeadline(time.Time{})
 }
 

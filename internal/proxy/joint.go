@@ -14,8 +14,8 @@ import (
 )
 
 // A joint is a client connection and its connection to the cache, with the session
-// between them. One goroutine reads the client and one the server; a third renews
-// when it is time.
+// between them. One goroutine reads the client and one the server; one that renews
+// is there only while it does.
 type joint struct {
 	proxy  *Proxy
 	client net.Conn
@@ -30,19 +30,23 @@ type joint struct {
 	mu      sync.Mutex // guards below; never held across I/O
 	changed *sync.Cond // the session, or one of these
 	session Session
-	turns   uint64        // how often the server has sent something, or a hold has ended
-	asked   uint64        // how often the client has
-	waiting bool          // bytes of the client wait
-	unread  bool          // bytes for the client wait for it
-	ending  bool          // the proxy is about to end: the client is held for good
-	over    bool          // nothing moves any more
-	moved   uint64        // what turns and asked were together at the last tick of IdleTime, and
-	still   int           // for how many ticks
-	kick    chan struct{} // has one element when a sign-in is due at once
+	turns   uint64      // how often the server has sent something, or a hold has ended
+	asked   uint64      // how often the client has
+	waiting bool        // bytes of the client wait
+	unread  bool        // bytes for the client wait for it
+	ending  bool        // the proxy is about to end: the client is held for good
+	over    bool        // nothing moves any more
+	moved   uint64      // what turns and asked were together at the last tick of IdleTime, and
+	still   int         // for how many ticks
+	due     *time.Timer // calls tend
+	urgent  bool        // tend is to be called at once
+	late    chan error  // gets the answer of a sign-in that was not answered in time; nil if there is none
+
+	tending sync.Mutex // held by tend
 }
 
 func newJoint(p *Proxy, client net.Conn) *joint {
-	j := &joint{proxy: p, client: client, intake: newIntake(client), kick: make(chan struct{}, 1)}
+	j := &joint{proxy: p, client: client, intake: newIntake(client)}
 	j.changed = sync.NewCond(&j.mu)
 	j.session.Password = p.Password
 	return j
@@ -117,29 +121,37 @@ func (j *joint) greet() (taken int, up [][]byte, ok bool) {
 func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 	j.proxy.metrics.held.Inc()
 	defer j.proxy.metrics.held.Dec()
-	return j.proxy.signIn(ctx)
+	// In a goroutine that ends: the stack that the handshake needs goes with it.
+	var server *dial.Conn
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server, err = j.proxy.signIn(ctx)
+	}()
+	<-done
+	return server, err
 }
 
 // join passes on what comes from either side until one has ended.
 func (j *joint) join(ctx context.Context, taken int, up [][]byte) {
 	ctx, cancel := context.WithCancel(ctx)
-	var others sync.WaitGroup
-	others.Go(func() { j.tend(ctx) })
+	defer j.tendWhileOpen(ctx)()
+	defer cancel()
 	answered := make(chan struct{})
-	others.Go(func() {
+	go func() {
 		defer close(answered)
 		j.fromServer()
 		j.client.Close() // nothing can be answered any more
 		j.end()
-	})
+	}()
 	j.fromClient(taken, up)
 	j.server.CloseWrite()
 	j.end()
-	cancel()
 	j.linger(answered)
 	j.client.Close()
 	j.server.Close()
-	others.Wait()
+	<-answered
 }
 
 // end lets whoever waits for the session see that it is over.
@@ -209,7 +221,7 @@ const maxUnread = 1 << 20
 // fromClient passes on what the client sends until it ends, from what greet has
 // taken on.
 func (j *joint) fromClient(taken int, up [][]byte) {
-	if j.up.Lock(); write(j.server, up) != nil {
+	if j.up.Lock(); write(j.server.Conn, up) != nil {
 		j.up.Unlock()
 		return
 	}
@@ -244,7 +256,7 @@ func (j *joint) take() (seen uint64, err error) {
 	j.asked++
 	j.mu.Unlock()
 	j.notice(wrong)
-	written := write(j.server, parts)
+	written := write(j.server.Conn, parts)
 	j.up.Unlock()
 	j.proxy.metrics.toCache.Add(float64(taken))
 	j.intake.take(taken)
@@ -323,7 +335,11 @@ func (j *joint) pass(b []byte) error {
 	j.down.Lock()
 	defer j.down.Unlock()
 	j.mu.Lock()
+	signedOut := j.session.SignedOut()
 	parts, wrong := j.session.Server(b)
+	if !signedOut && j.session.SignedOut() {
+		j.soon()
+	}
 	j.unread = len(parts) > 0
 	j.turn()
 	j.mu.Unlock()
@@ -337,12 +353,6 @@ func (j *joint) pass(b []byte) error {
 // turn tells that the session has moved on. The caller holds mu.
 func (j *joint) turn() {
 	j.turns++
-	if j.session.SignedOut() {
-		select {
-		case j.kick <- struct{}{}:
-		default:
-		}
-	}
 	j.changed.Broadcast()
 }
 

@@ -338,3 +338,42 @@ func TestOtherProtocolsEndBeforeASignIn(t *testing.T) {
 		t.Errorf("%d sign-ins, %v refused, want none and 3", got.SignIns, n)
 	}
 }
+
+// What a client stores is not taken for a sign-in of ours.
+func TestAValueThatLooksLikeASignInTakesNoTurn(t *testing.T) {
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) { p.SignIns, p.Metrics = rediam.Limit(p.SignIns, 1), m })
+	p := connect(t, addr)
+	sent := 0
+	pass := func(piece string) { // it is passed on by itself
+		t.Helper()
+		p.says(piece, "")
+		sent += len(piece)
+		eventually(t, "it is passed on", func() bool { return value(t, m, "bytes_total", "to_cache") == float64(sent) })
+	}
+	const signIn, held = "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\np\r\n", 64 << 10
+	pass(fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s", held+2*len(signIn), strings.Repeat("x", held)))
+	pass(signIn)
+	pass(signIn)
+	p.says("\r\n", "+OK\r\n")
+	connect(t, addr).says("PING\r\n", "+PONG\r\n")
+}
+
+// RESET signs out; who cannot be signed in again is told so.
+func TestAClientThatCannotComeBackFromRESETIsTold(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+	addr, signIns := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.ConnectTime = time.Second })
+	p := connect(t, addr)
+	p.says("PING\r\n", "+PONG\r\n")
+	if err := srv.Fault(emulator.DefaultCache, emulator.Fault{SignIn: emulator.ErrIAMUnavailable}); err != nil {
+		t.Fatal(err)
+	}
+	p.says("RESET\r\nGET k\r\n", "+RESET\r\n")
+	if answer, err := io.ReadAll(p); err != nil || !strings.HasPrefix(string(answer), "-ERR rediam: cannot sign in: "+emulator.ErrIAMUnavailable) {
+		t.Errorf("answered %q, %v", answer, err)
+	}
+	if n := signIns.Counts().Failures[rediam.CauseUnavailable]; n < 2 || n > 10 {
+		t.Errorf("%d sign-ins were tried in a second", n)
+	}
+}

@@ -78,7 +78,9 @@ func (p *Proxy) prepare() error {
 		renewal, err := p.Renewal.Resolve()
 		p.problem = errors.Join(err, dial.CheckTLS(p.TLS))
 		p.renewal = renewal
-		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: dial.WithSessions(p.TLS), Timeout: p.connectTime()}
+		config := dial.WithSessions(p.TLS).Clone()
+		config.DynamicRecordSizingDisabled = true // small records are for who begins to read a page
+		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: config, Timeout: p.connectTime()}
 		p.metrics, p.log = p.Metrics, p.Log
 		if p.metrics == nil {
 			p.metrics = NewMetrics()

@@ -16,80 +16,171 @@ var (
 	errState = errors.New("the connection is in a state in which nobody can sign in")
 )
 
-// tend signs in again whenever it is time, or RESET has signed out, and cuts a
-// client that has been idle for too long, until ctx is done.
+// tendWhileOpen has tend called when it is time, and idle clients cut, until stop is
+// called, which waits for what goes on.
+func (j *joint) tendWhileOpen(ctx context.Context) (stop func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.due = time.AfterFunc(j.proxy.renewal.Jittered(), func() { j.tend(ctx) })
+	idle := j.watchIdle()
+	return func() {
+		j.due.Stop()
+		idle()
+		j.tending.Lock() // one that comes later finds that ctx is done
+		defer j.tending.Unlock()
+	}
+}
+
+// tend signs in again: it is time, or RESET has signed out, or a sign-in has been
+// answered that was late.
 func (j *joint) tend(ctx context.Context) {
-	due := time.NewTimer(j.proxy.renewal.Jittered())
-	defer due.Stop()
-	idle, stop := j.idleTicks()
-	defer stop()
-	var late <-chan error // of a sign-in that was not answered in time
-	for {
-		select {
-		case <-ctx.Done():
+	j.tending.Lock()
+	defer j.tending.Unlock()
+	switch answered, waits, err := j.lateAnswer(); {
+	case ctx.Err() != nil:
+		return
+	case waits: // its answer decides
+		j.schedule(j.retry())
+		return
+	case answered:
+		if j.server.SignIn.Begin(ctx); j.conclude("inserted", err) == nil {
+			j.schedule(j.proxy.renewal.Jittered())
 			return
-		case <-idle:
-			j.cutIdle()
-			continue
-		case err := <-late:
-			late = nil
-			if j.server.SignIn.Begin(ctx); j.conclude("inserted", err) == nil {
-				continue
-			}
-		case <-due.C:
-		case <-j.kick:
 		}
-		if late != nil { // its answer decides
-			due.Reset(jittered(j.proxy.renewal.Retry()))
-			continue
+	case j.isSignedOut():
+		j.comeBack(ctx)
+		return
+	}
+	switch err := j.renew(ctx); {
+	case err == nil:
+		j.schedule(j.proxy.renewal.Jittered())
+	case errors.Is(err, errOver):
+	case errors.Is(err, errLate): // it may well have been taken
+		j.proxy.log.Warn("renewal failed", "client", j.name(), "error", err)
+		j.schedule(j.proxy.renewal.Jittered())
+	default:
+		j.proxy.log.Warn("renewal failed", "client", j.name(), "error", err)
+		j.schedule(j.retry())
+	}
+}
+
+// schedule has tend called after d, unless it is to be called at once.
+func (j *joint) schedule(d time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.urgent {
+		d = 0
+	}
+	j.due.Reset(d)
+}
+
+// soon has tend called at once, or again when it returns. The caller holds mu.
+func (j *joint) soon() {
+	j.urgent = true
+	j.due.Reset(0)
+}
+
+func (j *joint) retry() time.Duration { return jittered(j.proxy.renewal.Retry()) }
+
+// comeBack signs in after RESET. The client waits for that, and is told if it cannot
+// be done.
+func (j *joint) comeBack(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, j.proxy.connectTime())
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		err := j.renew(ctx)
+		switch {
+		case err == nil:
+			j.schedule(j.proxy.renewal.Jittered())
+			return
+		case !passing(err) || !sleep(ctx, jittered(pause)):
+			j.proxy.log.Warn("sign-in after RESET failed", "client", j.name(), "error", err)
+			j.down.Lock()
+			defer j.down.Unlock()
+			j.refuse(err)
+			j.client.Close()
+			return
 		}
-		var err error
-		late, err = j.renew(ctx)
-		next := j.proxy.renewal.Jittered()
-		if err != nil && late == nil {
-			next = jittered(j.proxy.renewal.Retry())
-		}
-		if err != nil && !errors.Is(err, errOver) && ctx.Err() == nil {
-			j.proxy.log.Warn("renewal failed", "client", j.name(), "error", err)
-		}
-		due.Reset(next)
+	}
+}
+
+func (j *joint) isSignedOut() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.session.SignedOut()
+}
+
+// lateAnswer begins a turn of tend: it is the answer to a sign-in that was not
+// answered in time, if there was one; waits is whether it is not there yet.
+func (j *joint) lateAnswer() (answered, waits bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.urgent = false
+	select {
+	case err := <-j.late:
+		j.late = nil
+		return true, false, err
+	default:
+		return false, j.late != nil, nil
 	}
 }
 
 // renew waits for a moment at which a sign-in can go in, and signs in. The client
-// waits from that moment on, and is let go whatever comes of it. An answer that does
-// not come in time comes from late.
-func (j *joint) renew(ctx context.Context) (late <-chan error, err error) {
+// waits from that moment on, and is let go whatever comes of it. If there is no
+// answer in time, tend is called when it comes.
+func (j *joint) renew(ctx context.Context) error {
 	// A provider of credentials may take its time, which the client need not wait for.
 	if _, err := j.proxy.SignIns.Sign(ctx); err != nil {
-		return nil, j.failed("unsigned", err)
+		return j.failed("unsigned", err)
 	}
 	how, err := j.moment()
 	defer j.release()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, j.proxy.holdTime())
+	limited, cancel := context.WithTimeout(ctx, j.proxy.holdTime())
 	defer cancel()
-	token, err := j.server.SignIn.Sign(ctx)
+	token, err := j.server.SignIn.Sign(limited)
 	if err != nil {
-		return nil, j.failed("unsigned", err)
+		return j.failed("unsigned", err)
 	}
 	answer := make(chan error, 1)
-	if err := j.inject(how, token.User, token.Password, func(err error) { answer <- err }); err != nil {
+	err = j.inject(how, token.User, token.Password, func(err error) {
+		answer <- err
+		if j.late == answer {
+			j.soon()
+		}
+	})
+	switch {
+	case err != nil:
 		j.server.SignIn.End(err)
-		return nil, err
-	}
-	if how == "unconfirmed" {
-		return nil, j.conclude(how, nil)
+		return err
+	case how == "unconfirmed":
+		return j.conclude(how, nil)
 	}
 	select {
 	case err := <-answer:
-		return nil, j.conclude(how, err)
-	case <-ctx.Done():
-		j.server.SignIn.End(errLate)
-		return answer, j.failed("unanswered", errLate)
+		return j.conclude(how, err)
+	case <-limited.Done():
+		return j.outOfTime(ctx, how, answer)
 	}
+}
+
+// outOfTime is for a sign-in that was not answered in time.
+func (j *joint) outOfTime(ctx context.Context, how string, answer chan error) error {
+	if ctx.Err() != nil {
+		return errOver
+	}
+	j.mu.Lock()
+	if len(answer) == 0 {
+		j.late = answer
+	}
+	j.mu.Unlock()
+	if j.late == nil { // it has just come
+		return j.conclude(how, <-answer)
+	}
+	j.server.SignIn.End(errLate)
+	return j.failed("unanswered", errLate)
 }
 
 // inject writes a sign-in to the server.
@@ -177,7 +268,7 @@ func (j *joint) moment() (how string, err error) {
 			return "unconfirmed", nil
 		case !reported:
 			reported = true
-			j.late(j.session.Bar())
+			j.overdue(j.session.Bar())
 			continue
 		}
 		stop := time.AfterFunc(wait, j.changed.Broadcast)
@@ -188,35 +279,41 @@ func (j *joint) moment() (how string, err error) {
 	return "renewed", nil
 }
 
-// late tells the operator of a connection that should have been renewed. The caller
+// overdue tells the operator of a connection that should have been renewed. The caller
 // holds mu, and does not meanwhile.
-func (j *joint) late(state string) {
+func (j *joint) overdue(state string) {
 	j.mu.Unlock()
 	defer j.mu.Lock()
 	j.proxy.metrics.late.WithLabelValues(state).Inc()
 	j.proxy.log.Warn("a connection could not be renewed yet, and ends when the service ends it", "client", j.name(), "state", state)
 }
 
-// idleTicks comes four times in IdleTime.
-func (j *joint) idleTicks() (ticks <-chan time.Time, stop func()) {
+// watchIdle looks four times in IdleTime whether the client is idle, until stop is
+// called.
+func (j *joint) watchIdle() (stop func()) {
 	if j.proxy.IdleTime <= 0 {
-		return nil, func() {}
+		return func() {}
 	}
-	ticker := time.NewTicker(max(j.proxy.IdleTime/4, time.Millisecond))
-	return ticker.C, ticker.Stop
+	every := max(j.proxy.IdleTime/4, time.Millisecond)
+	var timer *time.Timer
+	timer = time.AfterFunc(every, func() {
+		if j.cutIdle() {
+			timer.Reset(every)
+		}
+	})
+	return func() { timer.Stop() }
 }
 
-// cutIdle is called with every tick: it counts those at which nothing has moved
-// since the one before.
-func (j *joint) cutIdle() {
+// cutIdle counts how often nothing has moved since it was called before, and is true
+// until the client has been cut for that.
+func (j *joint) cutIdle() (again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := j.turns + j.asked
 	if now != j.moved || !j.session.Idle() {
 		j.moved, j.still = now, 0
-		return
-	}
-	if j.still++; j.still >= 4 {
+	} else if j.still++; j.still >= 4 {
 		j.client.Close()
 	}
+	return j.still < 4 && !j.over
 }

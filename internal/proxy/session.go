@@ -265,12 +265,8 @@ func split(frame []byte, inline bool) ([][]byte, error) {
 	return resp.Args(frame)
 }
 
-// verbs are the commands that say something about the connection.
-var verbs = map[string]bool{"auth": true, "hello": true, "reset": true, "multi": true, "exec": true, "discard": true, "client": true,
-	"asking": true, "monitor": true, "sync": true, "psync": true,
-	"subscribe": true, "psubscribe": true, "ssubscribe": true, "unsubscribe": true, "punsubscribe": true, "sunsubscribe": true}
-
-// verbOf is the name of such a command in lower case, and empty for any other.
+// verbOf is the name in lower case of a command that says something about the
+// connection, and empty for any other.
 func verbOf(name []byte) string {
 	var folded [16]byte
 	if len(name) > len(folded) {
@@ -282,11 +278,12 @@ func verbOf(name []byte) string {
 		}
 		folded[i] = c
 	}
-	verb := string(folded[:len(name)])
-	if !verbs[verb] {
-		return ""
+	switch string(folded[:len(name)]) {
+	case "auth", "hello", "reset", "multi", "exec", "discard", "client", "asking", "monitor", "sync", "psync",
+		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
+		return string(folded[:len(name)])
 	}
-	return verb
+	return ""
 }
 
 func subscribing(verb string) bool { return strings.HasSuffix(verb, "subscribe") }

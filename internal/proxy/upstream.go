@@ -63,10 +63,16 @@ func (p *Proxy) signIn(ctx context.Context) (*dial.Conn, error) {
 			return conn, nil
 		}
 		p.health.failed()
-		if cause := rediam.CauseOf(err); cause != rediam.CauseThrottled && cause != rediam.CauseUnavailable || !sleep(ctx, jittered(pause)) {
+		if !passing(err) || !sleep(ctx, jittered(pause)) {
 			return nil, err
 		}
 	}
+}
+
+// passing is whether AWS may have time for a sign-in a little later.
+func passing(err error) bool {
+	cause := rediam.CauseOf(err)
+	return cause == rediam.CauseThrottled || cause == rediam.CauseUnavailable
 }
 
 func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }

@@ -70,6 +70,11 @@ func (r *Replies) Feed(p []byte) (n int, done bool, err error) {
 	if r.err != nil {
 		return 0, false, r.err
 	}
+	if r.pending == 0 && len(p) > 0 {
+		if n := r.plain(p); n > 0 {
+			return n, true, nil
+		}
+	}
 	for n < len(p) {
 		n += r.step(p[n:])
 		if r.err != nil {
@@ -80,6 +85,28 @@ func (r *Replies) Feed(p []byte) (n int, done bool, err error) {
 		}
 	}
 	return n, false, nil
+}
+
+// plain takes a whole reply that is a string or a line, the common case at once. It is
+// 0 for anything else.
+func (r *Replies) plain(p []byte) (n int) {
+	var start, end int
+	switch p[0] {
+	case '$':
+		start, end = wholeBulk(p)
+	case '+', ':', '-':
+		start, end = 1, bytes.IndexByte(p, '\r')
+		if end < 0 || end+1 >= len(p) || p[end+1] != '\n' || bytes.IndexByte(p[:end], '\n') >= 0 {
+			return 0
+		}
+	}
+	if end == 0 {
+		return 0
+	}
+	r.reply, r.count, r.known, r.element = p[0], 0, 1, p[0]
+	h := &r.heads[0]
+	h.set, h.size = true, uint8(copy(h.bytes[:], p[start:end]))
+	return end + 2
 }
 
 // step takes what the current phase wants of p, at least one byte.

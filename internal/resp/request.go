@@ -69,6 +69,11 @@ func (r *Requests) Feed(p []byte) (n int, done bool, err error) {
 	if r.err != nil {
 		return 0, false, r.err
 	}
+	if r.phase == requestBoundary {
+		if n := r.plain(p); n > 0 {
+			return n, true, nil
+		}
+	}
 	for n < len(p) {
 		used := r.step(p[n:])
 		n += used
@@ -81,6 +86,29 @@ func (r *Requests) Feed(p []byte) (n int, done bool, err error) {
 		}
 	}
 	return n, false, nil
+}
+
+// plain takes a whole request of up to nine arguments, the common case at once. It is
+// 0 for anything else.
+func (r *Requests) plain(p []byte) (n int) {
+	if len(p) < 4 || p[0] != '*' || p[1]-'1' > 8 || p[2] != '\r' || p[3] != '\n' {
+		return 0
+	}
+	args, limit := int(p[1]-'0'), r.bulkLimit()
+	if int64(args) > r.Limits.args() {
+		return 0
+	}
+	n = 4
+	for i := range args {
+		start, end := wholeBulk(p[n:])
+		if end == 0 || int64(end-start) > limit {
+			return 0
+		}
+		r.spans[i] = Span{int64(n + start), int64(n + end)}
+		n += end + 2
+	}
+	r.size, r.args, r.known, r.inline = int64(n), args, args, false
+	return n
 }
 
 // step takes what the current phase wants of p, at least one byte unless the

@@ -82,6 +82,33 @@ func (w *World) Authorize(k Key, c Cache, u User, source netip.Addr) Verdict {
 	return verdict(first)
 }
 
+// AuthorizeCall decides whether a principal may call an operation on a resource of
+// the world's account; the error is AWS's.
+func (w *World) AuthorizeCall(k Key, action, resource, source string) error {
+	if k.Principal.Type == Root && k.Principal.Account == w.Account {
+		return nil
+	}
+	principal := w.PrincipalARN(k.Principal)
+	context := policy.Context{}
+	context.Set("aws:PrincipalArn", principal)
+	context.Set("aws:PrincipalAccount", k.Principal.Account)
+	context.Set("aws:userid", k.Principal.ID)
+	context.Set("aws:SourceIp", source)
+	context.Set("aws:RequestedRegion", w.Region)
+	now := w.Now().UTC()
+	context.Set("aws:CurrentTime", now.Format(time.RFC3339))
+	context.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
+	decision := w.policiesOf(k).Decide(policy.Request{Principal: principal, Action: action, Resource: resource, Context: context})
+	switch {
+	case k.Principal.Account != w.Account:
+	case decision.Effect == policy.Allow:
+		return nil
+	case decision.Effect == policy.ExplicitDeny:
+		return errorf("AccessDenied", "User: %s is not authorized to perform: %s on resource: %s with an explicit deny in an identity-based policy", principal, action, resource)
+	}
+	return errorf("AccessDenied", "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", principal, action, resource, action)
+}
+
 // connectContext has the condition keys that the guides list for Connect. Those of
 // MemoryDB are not listed ("not all"): it gets those of replication groups. The
 // source address is the peer's.

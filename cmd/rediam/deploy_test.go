@@ -1,0 +1,259 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/rediam/rediam/internal/installed"
+)
+
+const deploy = "../../deploy/"
+
+// A podContainer is what the tests look at in a container of Kubernetes.
+type podContainer struct {
+	Name, Image, RestartPolicy string
+	Args                       []string
+	Env                        []struct{ Name, Value string }
+	EnvFrom                    []any
+	StartupProbe               probe
+	LivenessProbe              probe
+	ReadinessProbe             *probe
+	SecurityContext            struct {
+		RunAsUser                int
+		AllowPrivilegeEscalation *bool
+		ReadOnlyRootFilesystem   bool
+		Capabilities             struct{ Drop []string }
+	}
+}
+
+type probe struct {
+	HTTPGet struct{ Path, Port string }
+}
+
+func (c *podContainer) environment() map[string]string {
+	variables := map[string]string{}
+	if len(c.EnvFrom) > 0 { // the ConfigMap that the component's comment asks for
+		variables = map[string]string{"REDIAM_CACHE": "orders", "REDIAM_USER": "orders-app", "REDIAM_ENDPOINT": "cache:6379"}
+	}
+	for _, v := range c.Env {
+		variables[v.Name] = v.Value
+	}
+	return variables
+}
+
+// pods are the containers of the workloads in a file.
+func pods(t *testing.T, file string) (sidecars, apps []podContainer) {
+	t.Helper()
+	f, err := os.Open(deploy + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for decoder := yaml.NewDecoder(f); ; {
+		var workload struct {
+			Spec struct {
+				Template struct {
+					Spec struct {
+						InitContainers, Containers []podContainer
+					}
+				}
+			}
+		}
+		var document any // by way of JSON, for which a field's case does not matter
+		if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
+			return sidecars, apps
+		} else if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		text, err := json.Marshal(document)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if err := json.Unmarshal(text, &workload); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		spec := workload.Spec.Template.Spec
+		sidecars, apps = append(sidecars, spec.InitContainers...), append(apps, spec.Containers...)
+	}
+}
+
+func TestTheSidecarsOfKubernetesAreWhatTheirCommentsSay(t *testing.T) {
+	for _, file := range []string{"kubernetes/deployment.yaml", "kubernetes/job.yaml", "kubernetes/component/sidecar.yaml"} {
+		t.Run(file, func(t *testing.T) {
+			sidecars, apps := pods(t, file)
+			if len(sidecars) != 1 {
+				t.Fatalf("%d sidecars, want 1", len(sidecars))
+			}
+			c := sidecars[0]
+			proxy := accepted(t, append(entrypoint(t), c.Args...), c.environment()).Proxy
+			if c.RestartPolicy != "Always" || c.StartupProbe.HTTPGet.Path != "/startup" || c.LivenessProbe.HTTPGet.Path != "/livez" || c.ReadinessProbe != nil {
+				t.Errorf("not a native sidecar with its probes: %+v", c)
+			}
+			if s := c.SecurityContext; s.RunAsUser == 0 || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || !s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []string{"ALL"}) {
+				t.Errorf("securityContext is %+v", s)
+			}
+			if admin := netip.MustParseAddrPort(proxy.Admin); admin.Addr().IsLoopback() {
+				t.Errorf("--admin is %s, where the kubelet's probes do not come", admin)
+			}
+			for _, app := range apps {
+				if got := app.environment()["REDIS_URL"]; got != "redis://"+proxy.Listen {
+					t.Errorf("the application uses %q, the proxy listens on %s", got, proxy.Listen)
+				}
+			}
+		})
+	}
+}
+
+func TestTheKustomizeComponentAddsTheSidecarFirst(t *testing.T) {
+	kubectl := installed.Path(t, "kubectl")
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "component"), os.DirFS(deploy+"kubernetes/component")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "kustomization.yaml", "resources: [app.yaml]\ncomponents: [component]\n")
+	write(t, dir, "app.yaml", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: app}, spec: {template: {spec: {
+		initContainers: [{name: migrate, image: migrate}], containers: [{name: app, image: app}]}}}}`)
+	out, err := exec.Command(kubectl, "kustomize", dir).CombinedOutput()
+	names := regexp.MustCompile(`(?m)^ {6}(?:- |  )name: (\w+)$`).FindAllStringSubmatch(string(out), -1)
+	var order []string
+	for _, name := range names {
+		order = append(order, name[1])
+	}
+	if err != nil || !slices.Equal(order, []string{"app", "rediam", "migrate"}) {
+		t.Errorf("%v, containers %v in\n%s", err, order, out)
+	}
+}
+
+func TestTheTaskOfECSWaitsForItsProxy(t *testing.T) {
+	text, err := os.ReadFile(deploy + "ecs/task-definition.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type container struct {
+		Name        string
+		Command     []string
+		Environment []struct{ Name, Value string }
+		HealthCheck struct{ Command []string }
+		DependsOn   []struct{ ContainerName, Condition string }
+	}
+	var task struct {
+		TaskRoleArn          string
+		ContainerDefinitions []container
+	}
+	if err := json.Unmarshal(text, &task); err != nil {
+		t.Fatal(err)
+	}
+	if len(task.ContainerDefinitions) != 2 || task.TaskRoleArn == "" {
+		t.Fatalf("the task is %+v, want two containers and a role", task)
+	}
+	proxy, app := task.ContainerDefinitions[0], task.ContainerDefinitions[1]
+	variables := map[string]string{}
+	for _, v := range proxy.Environment {
+		variables[v.Name] = v.Value
+	}
+	c := accepted(t, append(entrypoint(t), proxy.Command...), variables).Proxy
+	if check := proxy.HealthCheck.Command; len(check) < 3 || check[0] != "CMD" {
+		t.Errorf("the health check %q needs a shell", check)
+	} else if wait := accepted(t, check[1:], nil); !slices.Contains(check, c.Admin) {
+		t.Errorf("the health check %q does not ask %s: %+v", check, c.Admin, wait)
+	}
+	if len(app.DependsOn) != 1 || app.DependsOn[0].ContainerName != proxy.Name || app.DependsOn[0].Condition != "HEALTHY" {
+		t.Errorf("the application depends on %v", app.DependsOn)
+	}
+	if len(app.Environment) != 1 || app.Environment[0].Value != "redis://"+c.Listen {
+		t.Errorf("the application has %v, the proxy listens on %s", app.Environment, c.Listen)
+	}
+}
+
+func TestTheServiceOfSystemdIsValid(t *testing.T) {
+	unit, err := os.ReadFile(deploy + "systemd/rediam-proxy.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	variables := map[string]string{} // those of the file that the comment shows
+	for _, v := range regexp.MustCompile(`(?m)^#\t(REDIAM_\w+)=(.*)$`).FindAllStringSubmatch(string(unit), -1) {
+		variables[v[1]] = v[2]
+	}
+	for _, line := range regexp.MustCompile(`(?m)^Exec(?:Start|StartPost)=(.*)$`).FindAllStringSubmatch(string(unit), -1) {
+		words := strings.Fields(line[1])
+		words[0] = filepath.Base(words[0])
+		accepted(t, words, variables)
+	}
+	t.Run("systemd-analyze", func(t *testing.T) {
+		analyze := installed.Path(t, "systemd-analyze")
+		dir := t.TempDir()
+		program, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, "rediam-proxy.service", strings.ReplaceAll(string(unit), "/usr/local/bin/rediam", program))
+		out, err := exec.Command(analyze, "verify", filepath.Join(dir, "rediam-proxy.service")).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+		}
+	})
+}
+
+// entrypoint is how the image starts the program, whose arguments are behind it.
+func entrypoint(t *testing.T) (words []string) {
+	t.Helper()
+	text, err := os.ReadFile(deploy + "proxy.Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^ENTRYPOINT (.*)$`).FindSubmatch(text)
+	if line == nil {
+		t.Fatal("proxy.Dockerfile has no ENTRYPOINT")
+	}
+	if err := json.Unmarshal(line[1], &words); err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^USER [1-9][0-9]*:[1-9][0-9]*$`).Match(text) {
+		t.Error("the user of proxy.Dockerfile is not a number, which runAsNonRoot needs")
+	}
+	return words
+}
+
+// accepted is what the program makes of a command line. A proxy has to know its
+// cache, user and endpoint by then.
+func accepted(t *testing.T, words []string, variables map[string]string) *cli {
+	t.Helper()
+	for name, value := range variables {
+		t.Setenv(name, value)
+	}
+	var c cli
+	parser, err := kong.New(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if words[0] != "rediam" {
+		t.Errorf("%q does not start rediam", words)
+	}
+	command, err := parser.Parse(words[1:])
+	if err != nil {
+		t.Fatalf("%q: %v", words, err)
+	}
+	if target := c.Proxy.target; command.Selected().Name == "proxy" && (target.Cache == "" || target.User == "" || target.Endpoint == "") {
+		t.Errorf("%q with %v has no target: %+v", words, variables, target)
+	}
+	return &c
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

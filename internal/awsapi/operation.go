@@ -1,0 +1,75 @@
+package awsapi
+
+import (
+	"net/url"
+	"reflect"
+
+	"github.com/rediam/rediam/internal/world"
+)
+
+// A service is one AWS service in the query protocol.
+type service struct {
+	namespace  string // of its answers
+	ec2        bool   // EC2's variant of the protocol
+	operations map[string]operation
+}
+
+// services by the name that requests are signed for, which is also what its actions
+// begin with in policies.
+var services = map[string]service{
+	"ec2": {namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", ec2: true},
+	"sts": {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", operations: stsOperations},
+}
+
+// An operation is one call of a service.
+type operation struct {
+	input reflect.Type // a struct of members that the emulator has; others are refused
+	free  bool         // it needs no permission
+	run   func(c *call, form url.Values) (any, error)
+}
+
+// A call is a request whose signature has been verified.
+type call struct {
+	world  *world.World
+	caller world.Key
+	action string // as policies name it: sts:AssumeRole
+	source string // address of the peer
+
+	document string // the policy document that the request brings, if it does
+}
+
+// none is the input or output of an operation that has none.
+type none struct{}
+
+// operate makes an operation of a function that changes or reads the world. The
+// caller must be allowed the action on every resource that resources names; nil
+// means that the action has none: *.
+func operate[In, Out any](resources func(*call, In) []string, run func(*call, In) (Out, error)) operation {
+	return operation{input: reflect.TypeFor[In](), run: func(c *call, form url.Values) (any, error) {
+		var in In
+		if err := decodeForm(form, &in); err != nil {
+			return nil, err
+		}
+		named := []string{"*"}
+		if resources != nil {
+			named = resources(c, in)
+		}
+		for _, resource := range named {
+			if err := c.world.AuthorizeCall(c.caller, c.action, resource, c.source); err != nil {
+				return nil, err
+			}
+		}
+		return run(c, in)
+	}}
+}
+
+// free is an operation that needs no permission, or asks for it by itself.
+func free[In, Out any](run func(*call, In) (Out, error)) operation {
+	return operation{input: reflect.TypeFor[In](), free: true, run: func(c *call, form url.Values) (any, error) {
+		var in In
+		if err := decodeForm(form, &in); err != nil {
+			return nil, err
+		}
+		return run(c, in)
+	}}
+}

@@ -1,0 +1,59 @@
+package policy
+
+import "strings"
+
+// The actions of the services whose names are checked: the operations of their
+// service models, and those that are permissions only (Service Authorization
+// Reference). An action that is not here and not nearly one of these may be new.
+var (
+	elasticacheActions = strings.Fields(`
+		AddTagsToResource AuthorizeCacheSecurityGroupIngress BatchApplyUpdateAction BatchStopUpdateAction
+		CompleteMigration Connect CopyServerlessCacheSnapshot CopySnapshot CreateCacheCluster
+		CreateCacheParameterGroup CreateCacheSecurityGroup CreateCacheSubnetGroup CreateGlobalReplicationGroup
+		CreateReplicationGroup CreateServerlessCache CreateServerlessCacheSnapshot CreateSnapshot CreateUser
+		CreateUserGroup DecreaseNodeGroupsInGlobalReplicationGroup DecreaseReplicaCount DeleteCacheCluster
+		DeleteCacheParameterGroup DeleteCacheSecurityGroup DeleteCacheSubnetGroup DeleteGlobalReplicationGroup
+		DeleteReplicationGroup DeleteServerlessCache DeleteServerlessCacheSnapshot DeleteSnapshot DeleteUser
+		DeleteUserGroup DescribeCacheClusters DescribeCacheEngineVersions DescribeCacheParameterGroups
+		DescribeCacheParameters DescribeCacheSecurityGroups DescribeCacheSubnetGroups DescribeEngineDefaultParameters
+		DescribeEvents DescribeGlobalReplicationGroups DescribeReplicationGroups DescribeReservedCacheNodes
+		DescribeReservedCacheNodesOfferings DescribeServerlessCacheSnapshots DescribeServerlessCaches
+		DescribeServiceUpdates DescribeSnapshots DescribeUpdateActions DescribeUserGroups DescribeUsers
+		DisassociateGlobalReplicationGroup ExportServerlessCacheSnapshot FailoverGlobalReplicationGroup
+		IncreaseNodeGroupsInGlobalReplicationGroup IncreaseReplicaCount InterruptClusterAzPower
+		ListAllowedNodeTypeModifications ListTagsForResource ModifyCacheCluster ModifyCacheParameterGroup
+		ModifyCacheSubnetGroup ModifyGlobalReplicationGroup ModifyReplicationGroup
+		ModifyReplicationGroupShardConfiguration ModifyServerlessCache ModifyUser ModifyUserGroup
+		PurchaseReservedCacheNodesOffering RebalanceSlotsInGlobalReplicationGroup RebootCacheCluster
+		RemoveTagsFromResource ResetCacheParameterGroup RevokeCacheSecurityGroupIngress StartMigration TestFailover
+		TestMigration`)
+
+	memorydbActions = strings.Fields(`
+		BatchUpdateCluster Connect CopySnapshot CreateACL CreateCluster CreateMultiRegionCluster CreateParameterGroup
+		CreateSnapshot CreateSubnetGroup CreateUser DeleteACL DeleteCluster DeleteMultiRegionCluster
+		DeleteParameterGroup DeleteSnapshot DeleteSubnetGroup DeleteUser DescribeACLs DescribeClusters
+		DescribeEngineVersions DescribeEvents DescribeMultiRegionClusters DescribeMultiRegionParameterGroups
+		DescribeMultiRegionParameters DescribeParameterGroups DescribeParameters DescribeReservedNodes
+		DescribeReservedNodesOfferings DescribeServiceUpdates DescribeSnapshots DescribeSubnetGroups DescribeUsers
+		FailoverShard ListAllowedMultiRegionClusterUpdates ListAllowedNodeTypeUpdates ListTags
+		PurchaseReservedNodesOffering ResetParameterGroup TagResource UntagResource UpdateACL UpdateCluster
+		UpdateMultiRegionCluster UpdateParameterGroup UpdateSubnetGroup UpdateUser`)
+
+	stsActions = strings.Fields(`
+		AssumeRole AssumeRoleWithSAML AssumeRoleWithWebIdentity AssumeRoot DecodeAuthorizationMessage GetAccessKeyInfo
+		GetCallerIdentity GetDelegatedAccessToken GetFederationToken GetServiceBearerToken GetSessionToken
+		GetWebIdentityToken SetContext SetSourceIdentity TagSession`)
+)
+
+// actionsOf is nil for other services.
+func actionsOf(service string) []string {
+	switch service {
+	case elasticache:
+		return elasticacheActions
+	case memorydb:
+		return memorydbActions
+	case "sts":
+		return stsActions
+	}
+	return nil
+}
