@@ -188,8 +188,26 @@ func (s *SignIns) enter(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		err := fmt.Errorf("rediam: wait for a turn to sign in, of %d at a time: %w", s.AtOnce, ctx.Err())
-		s.Failed(err)
+		if !errors.Is(err, context.Canceled) { // who no longer wants to has not failed
+			s.Failed(err)
+		}
 		return err
+	}
+}
+
+var errNoTurn = errors.New("rediam: no turn to sign in")
+
+// tryEnter is enter without a wait.
+func (s *SignIns) tryEnter() error {
+	if s.AtOnce <= 0 {
+		return nil
+	}
+	s.once.Do(func() { s.turns = make(chan struct{}, s.AtOnce) })
+	select {
+	case s.turns <- struct{}{}:
+		return nil
+	default:
+		return errNoTurn
 	}
 }
 
@@ -254,6 +272,12 @@ func (c *Connection) begin(ctx context.Context, enter func(context.Context) erro
 	}
 	c.underWay = true
 	return nil
+}
+
+// TryBegin is Begin where there is a turn at once, or one is under way; it is false
+// where the connection would have to wait.
+func (c *Connection) TryBegin() bool {
+	return c.begin(context.Background(), func(context.Context) error { return c.signIns.tryEnter() }) == nil
 }
 
 func (c *Connection) may() bool {

@@ -175,13 +175,25 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	if err := first.Begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := signIns.Open().Begin(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 at a time") {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	if err := signIns.Open().Begin(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 at a time") {
 		t.Errorf("Begin() = %v, want one that says what it waited for", err)
 	}
 	if got := signIns.Counts(); len(got.Failures) != 1 {
 		t.Errorf("Counts() = %+v, want the failure", got)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := signIns.Open().Begin(cancelled); !errors.Is(err, context.Canceled) || len(signIns.Counts().Failures) != 1 {
+		t.Errorf("Begin() = %v, Counts() = %+v: who no longer wants to has not failed", err, signIns.Counts())
+	}
+	if other := signIns.Open(); other.TryBegin() || !first.TryBegin() {
+		t.Error("TryBegin() does not tell who has a turn")
+	}
+	first.Close()
+	if other := signIns.Open(); !other.TryBegin() {
+		t.Error("TryBegin() = false with a turn free")
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -266,5 +269,57 @@ func TestDiallingEndsInTime(t *testing.T) {
 	d := dial.Dialer{SignIns: rediam.Follow(source{}), TLS: &tls.Config{}, Timeout: settled}
 	if _, err := d.DialContext(t.Context(), "tcp", silent.Addr().String()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("DialContext() = %v, want the deadline", err)
+	}
+}
+
+func TestTheEndOfAConnectionIsSeenBehindWhatIsUnread(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		address := "127.0.0.1:0"
+		if network == "unix" {
+			dir, err := os.MkdirTemp("", "s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			address = filepath.Join(dir, "s")
+		}
+		listener, err := net.Listen(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		for name, end := range map[string]func(net.Conn){
+			"closed":      func(c net.Conn) { c.Close() },
+			"half-closed": func(c net.Conn) { c.(interface{ CloseWrite() error }).CloseWrite() },
+			"reset": func(c net.Conn) {
+				if tcp, ok := c.(*net.TCPConn); ok {
+					tcp.SetLinger(0)
+				}
+				c.Close()
+			},
+		} {
+			client, err := net.Dial(network, listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			server, err := listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			if dial.Ended(server) {
+				t.Errorf("%s, %s: it has ended before", network, name)
+			}
+			if network == "tcp" && runtime.GOOS == "linux" {
+				client.Write([]byte("x"))
+			}
+			end(client)
+			for deadline := time.Now().Add(10 * time.Second); !dial.Ended(server); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s, %s: its end is not seen", network, name)
+				}
+			}
+		}
 	}
 }

@@ -34,6 +34,8 @@ type joint struct {
 	asked   uint64      // how often the client has
 	waiting bool        // bytes of the client wait
 	unread  bool        // bytes for the client wait for it
+	writing bool        // bytes for the server wait for it
+	told    bool        // the operator has been told that a renewal is overdue
 	ending  bool        // the proxy is about to end: the client is held for good
 	over    bool        // nothing moves any more
 	moved   uint64      // what turns and asked were together at the last tick of IdleTime, and
@@ -103,8 +105,11 @@ func (j *joint) greet() (taken int, up [][]byte, ok bool) {
 		taken, up, err := j.session.Client(j.intake.bytes(), j.intake.full())
 		j.notice(j.session.WrongPasswords())
 		if err != nil {
-			j.proxy.metrics.refused.WithLabelValues("protocol").Inc()
+			if !errors.Is(err, errQuit) {
+				j.proxy.metrics.refused.WithLabelValues("protocol").Inc()
+			}
 			j.settle(err)
+			j.part()
 			return 0, nil, false
 		}
 		if !j.session.Locked() && (taken > 0 || len(up) > 0) {
@@ -127,7 +132,7 @@ func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server, err = j.proxy.signIn(ctx)
+		server, err = j.proxy.signIn(ctx, j.client)
 	}()
 	<-done
 	return server, err
@@ -136,6 +141,12 @@ func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 // join passes on what comes from either side until one has ended.
 func (j *joint) join(ctx context.Context, taken int, up [][]byte) {
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if write(j.server.Conn, up) != nil {
+		return
+	}
+	j.proxy.metrics.toCache.Add(float64(taken))
+	j.intake.take(taken)
 	defer j.tendWhileOpen(ctx)()
 	defer cancel()
 	answered := make(chan struct{})
@@ -145,9 +156,10 @@ func (j *joint) join(ctx context.Context, taken int, up [][]byte) {
 		j.client.Close() // nothing can be answered any more
 		j.end()
 	}()
-	j.fromClient(taken, up)
-	j.server.CloseWrite()
+	j.fromClient()
 	j.end()
+	cancel()
+	j.server.CloseWrite()
 	j.linger(answered)
 	j.client.Close()
 	j.server.Close()
@@ -191,10 +203,23 @@ func (j *joint) finish() {
 	defer j.mu.Unlock()
 	j.ending = true
 	j.hold(true)
-	for !j.over && !j.session.Answered() {
+	for !j.over && (j.unread || !j.session.Answered()) {
 		j.changed.Wait()
 	}
+	j.mu.Unlock()
+	j.part()
 	j.client.Close()
+	j.mu.Lock()
+}
+
+// part tells the client that nothing more comes. A close with something of its own
+// unread would take back what it has not read yet.
+func (j *joint) part() {
+	if half, ok := j.client.(interface{ CloseWrite() error }); ok {
+		j.client.SetReadDeadline(time.Now().Add(closeTime))
+		half.CloseWrite()
+		io.CopyN(io.Discard, j.client, maxUnread)
+	}
 }
 
 // hold has the client wait, or lets it go on. The caller holds mu.
@@ -208,26 +233,14 @@ func (j *joint) refuse(err error) {
 	j.client.SetDeadline(time.Now().Add(closeTime))
 	line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "rediam: "), "\n")
 	j.client.Write(resp.AppendError(nil, "ERR rediam: cannot sign in: "+line+"; rediam proxy --check, with the same flags, says more"))
-	// A close with something unread would take the answer back.
-	if half, ok := j.client.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()
-		io.CopyN(io.Discard, j.client, maxUnread)
-	}
+	j.part()
 }
 
-// maxUnread is how much of a client that is refused is read for that.
+// maxUnread is how much of a client that nobody listens to is read.
 const maxUnread = 1 << 20
 
-// fromClient passes on what the client sends until it ends, from what greet has
-// taken on.
-func (j *joint) fromClient(taken int, up [][]byte) {
-	if j.up.Lock(); write(j.server.Conn, up) != nil {
-		j.up.Unlock()
-		return
-	}
-	j.up.Unlock()
-	j.proxy.metrics.toCache.Add(float64(taken))
-	j.intake.take(taken)
+// fromClient passes on what the client sends until it ends.
+func (j *joint) fromClient() {
 	if j.local() != nil {
 		return
 	}
@@ -254,9 +267,13 @@ func (j *joint) take() (seen uint64, err error) {
 	taken, parts, err := j.session.Client(j.intake.bytes(), j.intake.full())
 	seen, due, wrong := j.turns, j.session.Due(), j.session.WrongPasswords()
 	j.asked++
+	j.writing = true
 	j.mu.Unlock()
 	j.notice(wrong)
 	written := write(j.server.Conn, parts)
+	j.mu.Lock()
+	j.writing = false
+	j.mu.Unlock()
 	j.up.Unlock()
 	j.proxy.metrics.toCache.Add(float64(taken))
 	j.intake.take(taken)
@@ -275,8 +292,10 @@ func (j *joint) await(seen uint64) (again bool) {
 		return false
 	}
 	j.waiting = true
-	j.proxy.metrics.held.Inc()
-	defer j.proxy.metrics.held.Dec()
+	if j.session.Held() {
+		j.proxy.metrics.held.Inc()
+		defer j.proxy.metrics.held.Dec()
+	}
 	j.changed.Broadcast()
 	for !j.over && (j.session.Held() || j.session.Waits() && j.turns == seen) {
 		j.changed.Wait()
@@ -309,8 +328,10 @@ func (j *joint) local() error {
 	defer j.down.Unlock()
 	j.mu.Lock()
 	parts := j.session.Local()
-	j.mu.Unlock()
-	return write(j.client, parts)
+	if len(parts) > 0 {
+		j.turn()
+	}
+	return j.deliver(parts)
 }
 
 // fromServer passes on what the server sends until it ends.
@@ -340,14 +361,26 @@ func (j *joint) pass(b []byte) error {
 	if !signedOut && j.session.SignedOut() {
 		j.soon()
 	}
-	j.unread = len(parts) > 0
 	j.turn()
+	if wrong != nil {
+		defer j.proxy.log.Warn("connection closed", "client", j.name(), "why", wrong)
+	}
+	return errors.Join(wrong, j.deliver(parts))
+}
+
+// deliver writes to the client. The caller holds down and mu, and mu no more when it
+// returns.
+func (j *joint) deliver(parts [][]byte) error {
+	j.unread = len(parts) > 0
 	j.mu.Unlock()
 	err := write(j.client, parts)
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.unread = false
-	j.mu.Unlock()
-	return errors.Join(wrong, err)
+	if j.ending {
+		j.changed.Broadcast()
+	}
+	return err
 }
 
 // turn tells that the session has moved on. The caller holds mu.

@@ -96,19 +96,24 @@ func (s *Session) auth(words [][]byte, out *output) {
 
 // hello passes HELLO on without its AUTH.
 func (s *Session) hello(words [][]byte, frame []byte, out *output) {
-	if at := signInAt(words); at > 0 {
-		if !s.right(words[at+2]) {
+	multi := s.inMulti()
+	for at := signInAt(words); at > 0; at = signInAt(words) {
+		if wrong := !s.right(words[at+2]); wrong || multi {
+			text := textAuthInMulti
+			if wrong {
+				text = textWrongPassword
+			}
 			s.standIn(out)
-			s.answer(resp.AppendError(nil, textWrongPassword))
+			s.answer(resp.AppendError(nil, text))
 			return
 		}
-		rest := append(append([][]byte{}, words[:at]...), words[at+3:]...)
-		frame = resp.AppendArrayHeader(nil, len(rest))
-		for _, w := range rest {
+		words = append(append([][]byte{}, words[:at]...), words[at+3:]...)
+		frame = resp.AppendArrayHeader(nil, len(words))
+		for _, w := range words {
 			frame = resp.AppendBulk(frame, w)
 		}
 	}
-	if s.inMulti() { // it would change the protocol inside the answer to EXEC
+	if multi { // it would change the protocol inside the answer to EXEC
 		s.unsettled = true
 	}
 	out.add(frame)

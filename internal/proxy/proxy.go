@@ -108,7 +108,7 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	// What ends a connection, and what ends it at once.
 	ending, end := context.WithCancel(context.WithoutCancel(ctx))
-	cutting, cut := context.WithCancel(ending)
+	cutting, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer cut()
 	var running sync.WaitGroup
@@ -150,6 +150,7 @@ func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
 		p.log.Warn("too many connections", "client", client.RemoteAddr().String(), "limit", p.MaxConnections)
 		client.SetDeadline(time.Now().Add(finishTime))
 		client.Write(resp.AppendError(nil, textTooMany))
+		(&joint{client: client}).part()
 		return
 	}
 	p.metrics.open.Inc()

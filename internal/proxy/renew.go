@@ -5,10 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/rediam/rediam/internal/dial"
 )
 
 // outcomes are what becomes of renewals; the first three are good.
 var outcomes = []string{"renewed", "inserted", "unconfirmed", "refused", "unanswered", "unsigned", "busy"}
+
+const (
+	// turnPause is how long a renewal waits for a turn, more or less, before it looks
+	// again whether there is one.
+	turnPause = 50 * time.Millisecond
+
+	// watchEvery is how often somebody looks at a connection at which nothing moves,
+	// or ticks times in IdleTime.
+	watchEvery = 30 * time.Second
+	ticks      = 4
+)
 
 var (
 	errOver  = errors.New("the connection has ended")
@@ -135,6 +148,13 @@ func (j *joint) renew(ctx context.Context) error {
 	}
 	how, err := j.moment()
 	defer j.release()
+	for err == nil && !j.server.SignIn.TryBegin() { // nobody is held for the turns of others
+		j.release()
+		if !sleep(ctx, jittered(turnPause)) {
+			return errOver
+		}
+		how, err = j.moment()
+	}
 	if err != nil {
 		return err
 	}
@@ -213,6 +233,9 @@ func (j *joint) conclude(how string, err error) error {
 		return j.failed("refused", err)
 	}
 	j.proxy.metrics.renewals.WithLabelValues(how).Inc()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.told = false
 	return nil
 }
 
@@ -240,7 +263,6 @@ func (j *joint) moment() (how string, err error) {
 	defer j.mu.Unlock()
 	late := j.server.SignIn.SignedIn().Add(j.proxy.renewal.After + j.proxy.renewal.Spread)
 	var stuck time.Time // since when the client has waited for this, or not read
-	reported := false
 	for holding := false; !j.session.Safe(); {
 		if j.over {
 			return "", errOver
@@ -266,12 +288,12 @@ func (j *joint) moment() (how string, err error) {
 			wait = min(wait, left)
 		case j.session.Blindable():
 			return "unconfirmed", nil
-		case !reported:
-			reported = true
+		case !j.told:
+			j.told = true
 			j.overdue(j.session.Bar())
 			continue
 		}
-		stop := time.AfterFunc(wait, j.changed.Broadcast)
+		stop := time.AfterFunc(wait, j.wake)
 		j.changed.Wait()
 		stop.Stop()
 	}
@@ -288,13 +310,13 @@ func (j *joint) overdue(state string) {
 	j.proxy.log.Warn("a connection could not be renewed yet, and ends when the service ends it", "client", j.name(), "state", state)
 }
 
-// watchIdle looks four times in IdleTime whether the client is idle, until stop is
-// called.
+// watchIdle looks now and then whether the client is idle, or has gone without
+// anybody reading it, until stop is called.
 func (j *joint) watchIdle() (stop func()) {
-	if j.proxy.IdleTime <= 0 {
-		return func() {}
+	every := watchEvery
+	if j.proxy.IdleTime > 0 {
+		every = max(min(every, j.proxy.IdleTime/ticks), time.Millisecond)
 	}
-	every := max(j.proxy.IdleTime/4, time.Millisecond)
 	var timer *time.Timer
 	timer = time.AfterFunc(every, func() {
 		if j.cutIdle() {
@@ -304,16 +326,33 @@ func (j *joint) watchIdle() (stop func()) {
 	return func() { timer.Stop() }
 }
 
+// wake has whoever waits for the session look again.
+func (j *joint) wake() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.changed.Broadcast()
+}
+
 // cutIdle counts how often nothing has moved since it was called before, and is true
 // until the client has been cut for that.
 func (j *joint) cutIdle() (again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := j.turns + j.asked
-	if now != j.moved || !j.session.Idle() {
-		j.moved, j.still = now, 0
-	} else if j.still++; j.still >= 4 {
+	moves := now != j.moved
+	j.moved = now
+	switch {
+	case !moves && j.writing && dial.Ended(j.client): // it has gone, or will wait for what cannot be asked
 		j.client.Close()
+		j.server.Close()
+		return false
+	case moves || j.unread || j.waiting || j.writing || !j.session.Idle() || j.proxy.IdleTime <= 0:
+		j.still = 0
+		return !j.over
 	}
-	return j.still < 4 && !j.over
+	if j.still++; j.still < ticks {
+		return !j.over
+	}
+	j.client.Close()
+	return false
 }

@@ -80,7 +80,14 @@ func (s *Session) locals(out *output) {
 	}
 }
 
-func (s *Session) pop() { s.queue = slices.Delete(s.queue, 0, 1) }
+func (s *Session) pop() {
+	s.queue[0] = awaited{}
+	if len(s.queue) == 1 {
+		s.queue = s.queue[:0] // and not the end of what there is room for
+	} else {
+		s.queue = s.queue[1:]
+	}
+}
 
 // frame notes what the frame that has just ended means.
 func (s *Session) frame() {
@@ -265,10 +272,10 @@ func (s *Session) Settles() bool {
 // can be answered, or lets it go on.
 func (s *Session) Hold(on bool) { s.hold = on }
 
-// Waits is whether Client has left a whole request, which it may take once the
+// Waits is whether Client has left a request of which it has seen enough, which it may take once the
 // server has answered something; Held, whether it takes nothing before a sign-in, a
 // change of the protocol or Hold is over.
-func (s *Session) Waits() bool { return s.whole }
+func (s *Session) Waits() bool { return s.whole || s.large }
 
 // Held is explained at Waits.
 func (s *Session) Held() bool { return s.held() }

@@ -7,6 +7,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/rediam/rediam/internal/resp"
@@ -44,7 +45,9 @@ type Session struct {
 
 	fed      int  // bytes at the beginning of what Client is given that have been framed already
 	whole    bool // they are a request that has not been taken
+	large    bool // they are the beginning of one that is too large to hold, and has not been taken
 	streamed bool // the request in progress has been taken, and its rest follows
+	discard  bool // its rest is not for the server
 	drop     bool // the frame in progress is not for the client
 
 	silence silence
@@ -141,7 +144,9 @@ func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
 		frame := b[n : n+s.fed]
 		switch {
 		case s.streamed:
-			out.add(frame)
+			if !s.discard {
+				out.add(frame)
+			}
 			s.streamed = !s.whole
 		case s.whole:
 			taken, err := s.request(frame, out)
@@ -149,7 +154,7 @@ func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
 				return n, out.parts, err
 			}
 		case full && n == 0:
-			if err := s.begin(frame, out); err != nil {
+			if err := s.begin(frame, out); err != nil || s.large {
 				return n, out.parts, err
 			}
 		default:
@@ -189,7 +194,12 @@ func (o *output) add(b []byte) {
 }
 
 // held is whether the client has to wait at this frame boundary.
-func (s *Session) held() bool { return !s.streamed && (s.hold || s.barred()) }
+func (s *Session) held() bool {
+	return !s.streamed && (s.hold || s.barred() || len(s.queue) >= maxAwaited && !s.opaque)
+}
+
+// maxAwaited bounds what is remembered of requests that are not answered.
+const maxAwaited = 16 << 10
 
 // barred is whether nothing may go to the server before it has answered something.
 func (s *Session) barred() bool { return s.resetting || s.signedOut || s.renewing || s.changing }
@@ -204,16 +214,32 @@ func (s *Session) refuseStream(err error) error {
 	return err
 }
 
-// begin takes the first part of a request that is larger than what can be held.
-// Its name and the number of its arguments are known.
+// maxArity is more than any command needs to be told that it has too few or too many
+// arguments.
+const maxArity = 1000
+
+// begin takes the first part of a request that is larger than what can be held, or
+// finds that it has to wait. Its name and the number of its arguments are known.
 func (s *Session) begin(frame []byte, out *output) error {
 	if s.requests.Inline() {
 		return s.refuseStream(&resp.ProtocolError{Text: "ERR Protocol error: too big inline request"})
 	}
 	name := s.requests.Arg(0).In(frame)
-	switch verb := verbOf(name); {
-	case s.Locked():
+	verb := verbOf(name)
+	s.large, s.discard = false, false
+	switch {
+	case s.Locked() || name == nil:
 		return s.refuseStream(&resp.ProtocolError{Text: textTooBig})
+	case s.lifted || subscribing(verb):
+		words := make([][]byte, min(s.requests.NumArgs(), maxArity))
+		words[0] = name
+		if taken, handled := s.standingIn(verb, words, frame, out); handled {
+			s.large, s.streamed = !taken, taken
+			s.discard = taken && !bytes.EqualFold(name, []byte("ping"))
+			return nil
+		}
+	}
+	switch {
 	case name != nil && verb == "":
 		s.expect(awaited{count: s.audible()})
 	case name != nil && subscribing(verb) && !s.inMulti():
@@ -367,16 +393,15 @@ func (s *Session) settle(k kind, multi bool) {
 // inMulti is whether a command that comes now is queued, by what is known and by
 // what is on its way.
 func (s *Session) inMulti() bool {
-	multi := s.multi
-	for _, a := range s.queue {
+	for _, a := range slices.Backward(s.queue) {
 		switch a.kind {
 		case begins:
-			multi = true
+			return true
 		case ends, discards, resets:
-			multi = false
+			return false
 		}
 	}
-	return multi
+	return s.multi
 }
 
 func (s *Session) subscribe(verb string, names int) {
@@ -399,7 +424,7 @@ func (s *Session) standIn(out *output) {
 		return
 	}
 	out.add(resp.AppendCommand(nil, "PING"))
-	if s.silence != skipNext {
+	if s.silence == repliesOn {
 		s.queue = append(s.queue, awaited{kind: swallowed, count: 1})
 	}
 	s.oneShot = false

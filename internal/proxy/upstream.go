@@ -42,7 +42,7 @@ func (p *Proxy) Check(ctx context.Context) error {
 	if err := p.prepare(); err != nil {
 		return err
 	}
-	conn, err := p.signIn(ctx)
+	conn, err := p.signIn(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -50,19 +50,19 @@ func (p *Proxy) Check(ctx context.Context) error {
 }
 
 // signIn opens a connection and signs it in. What AWS has no time for is tried
-// again.
-func (p *Proxy) signIn(ctx context.Context) (*dial.Conn, error) {
+// again. client is who waits for it, if anybody does.
+func (p *Proxy) signIn(ctx context.Context, client net.Conn) (*dial.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.connectTime())
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		started := time.Now()
-		conn, err := p.open(ctx)
+		conn, err := p.open(ctx, client)
 		if err == nil {
 			p.metrics.opening.Observe(time.Since(started).Seconds())
 			p.health.succeeded()
 			return conn, nil
 		}
-		p.health.failed()
+		p.health.failed(err)
 		if !passing(err) || !sleep(ctx, jittered(pause)) {
 			return nil, err
 		}
@@ -90,13 +90,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (p *Proxy) open(ctx context.Context) (*dial.Conn, error) {
+func (p *Proxy) open(ctx context.Context, client net.Conn) (*dial.Conn, error) {
 	conn, err := p.dialer.DialContext(ctx, "tcp", p.Addr)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	clustered, err := first(ctx, conn)
+	clustered := false
+	if err = turn(ctx, conn.SignIn, client); err == nil {
+		clustered, err = first(ctx, conn)
+	}
 	if err == nil && clustered {
 		err = p.alone(conn)
 	}
@@ -110,6 +113,38 @@ func (p *Proxy) open(ctx context.Context) (*dial.Conn, error) {
 	return conn, nil
 }
 
+// turn waits for the turn of a connection. A client that has ended its half has said
+// all that it wants, or has gone: nobody can tell, so it goes behind the others.
+func turn(ctx context.Context, signIn *rediam.Connection, client net.Conn) error {
+	if client == nil {
+		return signIn.Begin(ctx)
+	}
+	if !signIn.TryBegin() {
+		waiting, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ticker := time.NewTicker(turnPause)
+		defer ticker.Stop()
+		go func() {
+			for waiting.Err() == nil && !dial.Ended(client) {
+				select {
+				case <-ticker.C:
+				case <-waiting.Done():
+				}
+			}
+			cancel()
+		}()
+		if err := signIn.Begin(waiting); err == nil || ctx.Err() != nil {
+			return err
+		}
+		for !signIn.TryBegin() {
+			if !sleep(ctx, jittered(2*turnPause)) {
+				return fmt.Errorf("rediam: no turn to sign in: %w", context.DeadlineExceeded)
+			}
+		}
+	}
+	return nil
+}
+
 // first signs in for the first time, and tells whether the server is a node of a
 // cluster. Nothing that a server sends comes unasked then.
 func first(ctx context.Context, conn *dial.Conn) (clustered bool, err error) {
@@ -120,7 +155,9 @@ func first(ctx context.Context, conn *dial.Conn) (clustered bool, err error) {
 	var s Session
 	answered := false
 	up, _ := s.Renew(token.User, token.Password, func(refused error) { err, answered = refused, true })
-	if wrong := exchange(conn, &s, up, &answered); wrong != nil {
+	if wrong := exchange(conn, &s, up, &answered); wrong != nil && s.refused != nil {
+		err = s.refused // behind which the server has closed the connection
+	} else if wrong != nil {
 		err = fmt.Errorf("rediam: the sign-in was not answered: %w", wrong)
 	}
 	conn.SignIn.End(err)
@@ -176,6 +213,8 @@ func (p *Proxy) alone(conn *dial.Conn) error {
 	return nil
 }
 
+var errNoInfo = errors.New("not answered by a string")
+
 // clusterInfo asks for what the node knows of its cluster. An error of the server is
 // a ProtocolError.
 func clusterInfo(conn *dial.Conn) (string, error) {
@@ -188,12 +227,15 @@ func clusterInfo(conn *dial.Conn) (string, error) {
 		return "", err
 	}
 	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", errNoInfo
+	}
 	size, err := strconv.Atoi(line[1:])
 	switch {
 	case line[0] == '-':
 		return "", &resp.ProtocolError{Text: line[1:]}
 	case line[0] != '$' || err != nil || size < 0 || size > maxInfo:
-		return "", errors.New("not answered by a string")
+		return "", errNoInfo
 	}
 	info := make([]byte, size+2)
 	_, err = io.ReadFull(r, info)
@@ -202,44 +244,63 @@ func clusterInfo(conn *dial.Conn) (string, error) {
 
 // health is what the last sign-ins have shown.
 type health struct {
-	mu         sync.Mutex // guards below
-	failures   int        // in a row
-	looked     time.Time  // when somebody looked last, and
-	found      error      // what they found
+	mu         sync.Mutex    // guards below
+	failures   int           // in a row
+	looking    chan struct{} // closed when somebody who looks has looked; nil if nobody does
+	looked     time.Time     // when that was last, and
+	found      error         // what came of it
 	aloneUntil time.Time
 }
 
 func (h *health) succeeded() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failures = 0
+	h.failures, h.found = 0, nil
 }
 
-func (h *health) failed() {
+func (h *health) failed(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failures++
+	h.found = err
 }
 
-// check looks whether sign-ins fail still, if they have failed of late.
+// check is nil unless the last sign-ins have failed. Then look, which must not block
+// for ever, is called now and then, whoever asks and however long they wait for it,
+// and check is what it has found, or what had been found before.
 func (h *health) check(ctx context.Context, look func(context.Context) error) error {
-	h.mu.Lock()
-	fine, recent, found := h.failures < troubles, time.Since(h.looked) < lookEvery, h.found
-	if !fine && !recent {
-		h.looked = time.Now()
+	looking := h.look(look)
+	if looking != nil {
+		select {
+		case <-looking:
+		case <-ctx.Done():
+		}
 	}
-	h.mu.Unlock()
-	switch {
-	case fine:
-		return nil
-	case recent && found != nil:
-		return found
-	}
-	found = look(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.found = found
-	return found
+	if h.failures < troubles {
+		return nil
+	}
+	return h.found
+}
+
+// look has somebody look, if it is time.
+func (h *health) look(look func(context.Context) error) (looking chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.looking != nil || h.failures < troubles || time.Since(h.looked) < lookEvery {
+		return h.looking
+	}
+	done := make(chan struct{})
+	h.looking = done
+	go func() {
+		look(context.Background()) // which tells of its success or failure
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.looking, h.looked = nil, time.Now()
+		close(done)
+	}()
+	return done
 }
 
 func (h *health) alone() time.Time {

@@ -148,6 +148,13 @@ func (u *upstream) forward(conn *tls.Conn) {
 // serve runs a proxy in front of it until the test ends.
 func (u *upstream) serve(t *testing.T, change func(*proxy.Proxy)) (addr string) {
 	t.Helper()
+	addr, _ = u.serveUntil(t, change)
+	return addr
+}
+
+// serveUntil runs one that may also be asked to end before.
+func (u *upstream) serveUntil(t *testing.T, change func(*proxy.Proxy)) (addr string, end func()) {
+	t.Helper()
 	signer := &rediam.Signer{Cache: "orders", User: user, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "not-a-secret", "")}
 	p := &proxy.Proxy{Addr: u.addr, TLS: u.trust, SignIns: rediam.Follow(signer)}
 	if change != nil {
@@ -166,7 +173,7 @@ func (u *upstream) serve(t *testing.T, change func(*proxy.Proxy)) (addr string) 
 			t.Errorf("Serve() = %v", err)
 		}
 	})
-	return listener.Addr().String()
+	return listener.Addr().String(), cancel
 }
 
 // open is how many connections it has.

@@ -10,9 +10,13 @@ import (
 	"time"
 )
 
-// retryAfter is how long to wait when a connection cannot be taken, as when the
-// process has no file descriptor left.
-const retryAfter = 10 * time.Millisecond
+// When a connection cannot be taken, as when the process has no file descriptor
+// left, the next attempt waits for firstPause, and twice as long each time, up to
+// maxPause.
+const (
+	firstPause = 10 * time.Millisecond
+	maxPause   = time.Second
+)
 
 // Serve calls handle for each connection that comes to listener, in a goroutine of
 // its own that running counts, until ctx is done or the listener is closed. It
@@ -25,10 +29,11 @@ func Serve(ctx context.Context, listener net.Listener, running *sync.WaitGroup, 
 			listener.Close()
 		}
 	}()
-	for {
+	for pause := firstPause; ; {
 		conn, err := listener.Accept()
 		switch {
 		case err == nil:
+			pause = firstPause
 			running.Go(func() { handle(conn) })
 		case ctx.Err() != nil:
 			return nil
@@ -38,8 +43,9 @@ func Serve(ctx context.Context, listener net.Listener, running *sync.WaitGroup, 
 			log.Warn("accept", "listener", listener.Addr().String(), "error", err)
 			select {
 			case <-ctx.Done():
-			case <-time.After(retryAfter):
+			case <-time.After(pause):
 			}
+			pause = min(2*pause, maxPause)
 		}
 	}
 }
