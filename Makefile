@@ -37,9 +37,12 @@ unit:
 	go test -race ./...
 
 # Every Go client for 15 lives of a connection, and 1,000 connections that are
-# dropped at once: by itself, since it is about seconds.
+# dropped at once; then clients of other languages through the proxy until it has
+# renewed each connection 10 times, without the race detector, which takes seconds
+# for their 64 MiB. By itself, since it is about seconds.
 clients:
 	REDIAM_SOAK=15 REDIAM_STORM=1000 go test -race -count=1 -timeout 15m ./internal/soak
+	REDIAM_PROXY_SOAK=10 go test -count=1 -timeout 15m -run Proxy ./internal/soak
 
 # A count rather than a time: at the end of a time the fuzzer may report its own
 # deadline as a failure.
@@ -58,9 +61,10 @@ bench-proxy:
 	go run ./bench/proxy $(ARGS)
 
 # What takes too long for every change: long fuzzing, long comparisons, the clients
-# for 100 lives and 5,000 connections.
+# for 100 lives and 5,000 connections, 75 renewals by the proxy.
 soak:
 	REDIAM_SOAK=100 go test -race -count=1 -timeout 30m -run Soak -v ./internal/soak
 	REDIAM_STORM=5000 go test -count=1 -timeout 30m -run Storm -v ./internal/soak
+	REDIAM_PROXY_SOAK=75 go test -count=1 -timeout 30m -run Proxy -v ./internal/soak
 	REDIAM_ACL_RUNS=250 go test -count=1 ./internal/acl
 	$(MAKE) fuzz FUZZTIME=2000000x

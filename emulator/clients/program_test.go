@@ -6,8 +6,6 @@ package clients_test
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -34,59 +32,28 @@ func must(t testing.TB, err error) {
 // A command is a program and its first arguments.
 type command []string
 
-// firstOf is the first of some programs that can run a line, for the test that
-// REDIAM_REQUIRE knows as name.
-func firstOf(t testing.TB, name string, line []string, programs ...string) string {
-	t.Helper()
-	var problems []error
-	for _, program := range programs {
-		output, err := exec.CommandContext(t.Context(), program, line...).CombinedOutput()
-		if err == nil {
-			return program
-		}
-		problems = append(problems, fmt.Errorf("%s: %w %s", program, err, bytes.TrimSpace(output)))
-	}
-	installed.Missing(t, name, errors.Join(problems...))
-	return ""
-}
-
-// python runs a program of testdata that needs a module. Debian's modules are not
-// those of a python3 that comes first in PATH.
+// python runs a program of testdata that needs a module.
 func python(t testing.TB, name, module, program string) command {
 	t.Helper()
-	return command{firstOf(t, name, []string{"-c", "import " + module}, "python3", "/usr/bin/python3"), filepath.Join("testdata", "python", program)}
+	return command{installed.Python(t, name, module), filepath.Join("testdata", "python", program)}
 }
 
 func ruby(t testing.TB, name, library, program string) command {
 	t.Helper()
-	return command{firstOf(t, name, []string{"-r", library, "-e", ""}, "ruby"), filepath.Join("testdata", "ruby", program)}
+	return command{installed.Ruby(t, name, library), filepath.Join("testdata", "ruby", program)}
 }
 
 func php(t testing.TB, name, program string) command {
 	t.Helper()
-	const loaded = `foreach (['redis', 'pcntl', 'posix'] as $e) if (!extension_loaded($e)) exit(1);`
-	return command{firstOf(t, name, []string{"-r", loaded}, "php"), filepath.Join("testdata", "php", program)}
+	return command{installed.PHP(t, name), filepath.Join("testdata", "php", program)}
 }
 
 func node(t testing.TB, name, module, program string) command {
 	t.Helper()
-	path, err := exec.LookPath("node")
-	if err == nil {
-		_, err = os.Stat(filepath.Join(nodeModules(), module))
-	}
-	if err != nil {
-		installed.Missing(t, name, err)
-	}
-	return command{path, filepath.Join("testdata", "node", program)}
+	return command{installed.Node(t, name, nodeModules(), module), filepath.Join("testdata", "node", program)}
 }
 
-// nodeModules is where .ci/install has put the JavaScript packages.
-func nodeModules() string {
-	if elsewhere := os.Getenv("REDIAM_NODE_MODULES"); elsewhere != "" {
-		return elsewhere
-	}
-	return filepath.Join("testdata", "node", "node_modules")
-}
+func nodeModules() string { return installed.NodeModules(filepath.Join("testdata", "node")) }
 
 // run gives what a command prints, and whether it succeeds. Nothing of this
 // machine's AWS or Redis configuration reaches it; what it says on its standard
