@@ -415,3 +415,24 @@ func TestAClientThatIsAnsweredIsNotIdle(t *testing.T) {
 	cancel()
 	<-served
 }
+
+// A request that comes just as a renewal lets its client go is taken.
+func TestNoRequestIsLeftBehindARenewal(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.Renewal = rediam.Renewal{After: 5 * time.Millisecond} })
+	var all sync.WaitGroup
+	for range 20 {
+		p := connect(t, addr)
+		all.Go(func() {
+			answer := make([]byte, 7)
+			for n := range 1000 {
+				io.WriteString(p, "PING\r\n")
+				if _, err := io.ReadFull(p, answer); err != nil {
+					t.Errorf("PING %d: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -225,7 +225,7 @@ func (j *joint) part() {
 // hold has the client wait, or lets it go on. The caller holds mu.
 func (j *joint) hold(on bool) {
 	j.session.Hold(on || j.ending)
-	j.changed.Broadcast()
+	j.turn()
 }
 
 // refuse answers the client with what has failed.
@@ -289,7 +289,7 @@ func (j *joint) await(seen uint64) (again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.session.Waits() && !j.session.Held() {
-		return false
+		return j.turns != seen // what it waited for has happened meanwhile
 	}
 	j.waiting = true
 	if j.session.Held() {
