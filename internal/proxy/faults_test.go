@@ -421,11 +421,11 @@ func TestNoRequestIsLeftBehindARenewal(t *testing.T) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.Renewal = rediam.Renewal{After: 5 * time.Millisecond} })
 	var all sync.WaitGroup
-	for range 20 {
+	for range 6 {
 		p := connect(t, addr)
 		all.Go(func() {
 			answer := make([]byte, 7)
-			for n := range 1000 {
+			for n := range 300 {
 				io.WriteString(p, "PING\r\n")
 				if _, err := io.ReadFull(p, answer); err != nil {
 					t.Errorf("PING %d: %v", n, err)
