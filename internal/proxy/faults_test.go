@@ -180,15 +180,6 @@ func TestALargeRequestAfterASubscriptionIsAnsweredInRESP2(t *testing.T) {
 	p.hears("*2\r\n$-1\r\n$-1\r\n")
 }
 
-func TestALargeRequestOfASubscriberIsRefused(t *testing.T) {
-	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
-	addr, _ := serve(t, srv, nil)
-	p := connect(t, addr)
-	p.says("SUBSCRIBE a\r\n", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
-	p.Write(resp.AppendCommand(nil, "SET", "k", strings.Repeat("v", 40000)))
-	p.hears("-ERR Can't execute 'set'")
-}
-
 // AUTH is for the proxy, however often it stands in HELLO.
 func TestNoAUTHInHELLOReachesTheServer(t *testing.T) {
 	s := proxy.Session{Password: "sesame"}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"slices"
 
 	"github.com/rediam/rediam/internal/resp"
 )
@@ -39,7 +40,7 @@ func (s *Session) right(password []byte) bool {
 // to be taken as any other; everything else is answered.
 func (s *Session) challenge(words [][]byte) error {
 	name := string(bytes.ToLower(words[0][:min(len(words[0]), 8)]))
-	at := signInAt(words)
+	_, password, signsIn := signIn(words)
 	switch {
 	case name == "auth" && (len(words) == 2 || len(words) == 3):
 		if s.admitted = s.right(words[len(words)-1]); !s.admitted {
@@ -47,13 +48,13 @@ func (s *Session) challenge(words [][]byte) error {
 		}
 	case name == "auth":
 		s.answer(resp.AppendError(nil, textSyntax))
-	case name == "hello" && at > 0:
-		if s.admitted = s.right(words[at+2]); !s.admitted {
+	case name == "hello" && signsIn:
+		if s.admitted = s.right(password); !s.admitted {
 			s.answer(resp.AppendError(nil, textWrongPassword))
 		}
 	case name == "hello":
 		s.answer(resp.AppendError(nil, textNoAuthHello))
-	case name == "reset":
+	case name == "reset" && len(words) == 1:
 		s.answer(resp.AppendSimple(nil, "RESET"))
 	case name == "quit":
 		s.answer(resp.AppendSimple(nil, "OK"))
@@ -64,17 +65,39 @@ func (s *Session) challenge(words [][]byte) error {
 	return nil
 }
 
-// signInAt is where AUTH, a user and a password stand in HELLO; 0 where they do not.
-func signInAt(words [][]byte) int {
-	for i := 2; i+1 < len(words); i += 2 {
+// signIn takes AUTH, a user and a password out of HELLO, as often as they are there:
+// the last counts.
+func signIn(words [][]byte) (rest [][]byte, password []byte, found bool) {
+	rest = slices.Clone(words[:min(2, len(words))])
+	for i := 2; i < len(words); i += 2 {
 		switch {
 		case bytes.EqualFold(words[i], []byte("auth")) && i+2 < len(words):
-			return i
-		case !bytes.EqualFold(words[i], []byte("setname")):
-			return 0
+			password, found = words[i+2], true
+			i++
+		case bytes.EqualFold(words[i], []byte("setname")) && i+1 < len(words):
+			rest = append(rest, words[i], words[i+1])
+		default:
+			return append(rest, words[i:]...), password, found
 		}
 	}
-	return 0
+	return rest, password, found
+}
+
+// asks is the protocol that HELLO asks for, empty if for none or if it would be
+// refused.
+func asks(words [][]byte) string {
+	if len(words) < 2 || len(words)%2 != 0 {
+		return ""
+	}
+	for i := 2; i < len(words); i += 2 {
+		if !bytes.EqualFold(words[i], []byte("setname")) {
+			return ""
+		}
+	}
+	if protocol := string(words[1]); protocol == "2" || protocol == "3" {
+		return protocol
+	}
+	return ""
 }
 
 // auth answers the client's own AUTH, which is not for the server: the session is
@@ -96,30 +119,22 @@ func (s *Session) auth(words [][]byte, out *output) {
 
 // hello passes HELLO on without its AUTH.
 func (s *Session) hello(words [][]byte, frame []byte, out *output) {
-	multi := s.inMulti()
-	for at := signInAt(words); at > 0; at = signInAt(words) {
-		if wrong := !s.right(words[at+2]); wrong || multi {
-			text := textAuthInMulti
-			if wrong {
-				text = textWrongPassword
-			}
+	rest, password, signsIn := signIn(words)
+	if signsIn {
+		if !s.right(password) {
 			s.standIn(out)
-			s.answer(resp.AppendError(nil, text))
+			s.answer(resp.AppendError(nil, textWrongPassword))
 			return
 		}
-		words = append(append([][]byte{}, words[:at]...), words[at+3:]...)
-		frame = resp.AppendArrayHeader(nil, len(words))
-		for _, w := range words {
+		frame = resp.AppendArrayHeader(nil, len(rest))
+		for _, w := range rest {
 			frame = resp.AppendBulk(frame, w)
 		}
 	}
-	if multi { // it would change the protocol inside the answer to EXEC
-		s.unsettled = true
-	}
 	out.add(frame)
-	count := s.audible()
-	if count == 0 && len(words) > 1 { // the change is believed
-		s.resp3 = string(words[1]) == "3"
+	a := awaited{kind: hello, count: s.audible(), name: asks(rest)}
+	if s.inMulti() { // it would change the protocol inside the answer to EXEC
+		a.kind = unsettles
 	}
-	s.expect(awaited{kind: hello, count: count})
+	s.expect(a)
 }

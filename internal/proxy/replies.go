@@ -66,7 +66,7 @@ func (s *Session) Local() (down [][]byte) {
 
 // locals takes the answers of ours whose turn has come.
 func (s *Session) locals(out *output) {
-	for len(s.queue) > 0 && s.queue[0].kind == local {
+	for s.believe(); len(s.queue) > 0 && s.queue[0].kind == local; s.believe() {
 		out.add(s.queue[0].local)
 		s.pop()
 	}
@@ -75,7 +75,7 @@ func (s *Session) locals(out *output) {
 			if a.kind == local {
 				out.add(a.local)
 			}
-			return a.kind == local
+			return a.kind != resets
 		})
 	}
 }
@@ -97,8 +97,8 @@ func (s *Session) frame() {
 		s.untilReset(kind)
 	case kind == '>':
 		s.subscription()
-	case kind == '*' && !s.resp3 && (s.subscribed() || s.awaitsSubscription()) && (s.subscription() || s.message()):
-		// In RESP2 these are arrays, and no replies.
+	case kind == '*' && !s.resp3 && s.awaitsSubscription() && s.subscription():
+		// In RESP2 these are arrays.
 	case len(s.queue) > 0:
 		s.reply(kind)
 	}
@@ -121,7 +121,7 @@ func (s *Session) untilReset(kind byte) {
 // reset is what RESET leaves: nothing, and nobody signed in.
 func (s *Session) reset() {
 	s.resp3, s.multi, s.opaque, s.unsettled = false, false, false, false
-	s.channels, s.patterns, s.shards = 0, 0, 0
+	s.channels, s.patterns, s.shards, s.unsure = 0, 0, 0, false
 	s.resetting, s.signedOut, s.admitted = false, true, false
 	s.uplift = uplift{}
 }
@@ -130,15 +130,6 @@ func (s *Session) subscribed() bool { return s.channels+s.patterns+s.shards > 0 
 
 func (s *Session) awaitsSubscription() bool {
 	return len(s.queue) > 0 && s.queue[0].kind == subscribes
-}
-
-// message is whether a frame that looks like a reply was published by somebody.
-func (s *Session) message() bool {
-	switch string(s.replies.Head(0)) {
-	case "message", "pmessage", "smessage":
-		return true
-	}
-	return false
 }
 
 // subscription notes a frame of SUBSCRIBE, UNSUBSCRIBE and their like, which ends
@@ -194,9 +185,10 @@ func (s *Session) reply(kind byte) {
 		return
 	case begins:
 		s.multi = s.multi || ok
+	case unsettles:
+		s.unsettled = s.unsettled || ok && s.multi
 	case ends:
-		s.multi = false
-		s.opaque, s.unsettled = s.unsettled, false
+		s.ended(ok)
 	case discards:
 		if ok {
 			s.multi, s.unsettled = false, false
@@ -214,7 +206,7 @@ func (s *Session) reply(kind byte) {
 		return
 	case hello:
 		if proto := s.field("proto"); ok && proto != "" {
-			s.resp3 = proto == "3"
+			s.speaks(proto)
 		}
 	case subscribes:
 		s.queue[0].count = 1 // one error stands for all frames
@@ -248,6 +240,8 @@ func (s *Session) Idle() bool { return s.Answered() && !s.subscribed() && !s.opa
 // Bar is what keeps a sign-in from going in when answers do not.
 func (s *Session) Bar() string {
 	switch {
+	case s.opaque && !s.resp3 && s.subscribed():
+		return "subscribed"
 	case s.opaque:
 		return "monitor"
 	case s.inMulti():
@@ -256,8 +250,6 @@ func (s *Session) Bar() string {
 		return "replies_off"
 	case s.oneShot:
 		return "asking"
-	case !s.resp3 && s.subscribed():
-		return "subscribed"
 	}
 	return "unanswered"
 }
@@ -265,7 +257,7 @@ func (s *Session) Bar() string {
 // Settles is whether it will be safe once everything is answered that has been
 // asked, if the client is held meanwhile. Otherwise only the client can make it so.
 func (s *Session) Settles() bool {
-	return !s.oneShot && s.silence == repliesOn && !s.inMulti() && !s.opaque && (s.resp3 || !s.subscribed()) && !s.renewing
+	return !s.oneShot && s.silence == repliesOn && !s.inMulti() && !s.opaque && !s.renewing
 }
 
 // Hold has the client wait at the next frame boundary, so that what it has asked
@@ -275,7 +267,7 @@ func (s *Session) Hold(on bool) { s.hold = on }
 // Waits is whether Client has left a request of which it has seen enough, which it may take once the
 // server has answered something; Held, whether it takes nothing before a sign-in, a
 // change of the protocol or Hold is over.
-func (s *Session) Waits() bool { return s.whole || s.large }
+func (s *Session) Waits() bool { return s.whole || s.stalled }
 
 // Held is explained at Waits.
 func (s *Session) Held() bool { return s.held() }
@@ -316,15 +308,16 @@ func (s *Session) sign(user, password string, outcome func(error)) []byte {
 	return resp.AppendCommand(resp.AppendCommand(nil, "AUTH", user, password), "HELLO")
 }
 
-// Insertable is whether Insert may be called: what is awaited must not change how
-// an AUTH behind it is taken.
-func (s *Session) Insertable() bool {
-	return !s.streamed && !s.barred() && s.Settles() && !s.unsettled && !slices.ContainsFunc(s.queue, func(a awaited) bool {
+// Insertable is whether Insert may be called.
+func (s *Session) Insertable() bool { return s.Settles() && s.indifferent() }
+
+// indifferent is whether what is awaited does not change how an AUTH behind it is
+// taken.
+func (s *Session) indifferent() bool {
+	return !s.streamed && !s.barred() && !s.unsettled && !slices.ContainsFunc(s.queue, func(a awaited) bool {
 		switch a.kind {
-		case plain, local, swallowed, pings, begins, ends, discards:
+		case plain, local, swallowed, pings, subscribes, begins, ends: // DISCARD may be refused
 			return false
-		case subscribes:
-			return !s.resp3
 		}
 		return true
 	})
@@ -341,7 +334,7 @@ func (s *Session) Blind(user, password string) (up []byte, ok bool) {
 
 // Blindable is whether Blind may be called.
 func (s *Session) Blindable() bool {
-	return s.silence == repliesOff && !s.streamed && !s.barred() && !s.oneShot && !s.inMulti() && !s.opaque && (s.resp3 || !s.subscribed())
+	return s.silence == repliesOff && !s.oneShot && !s.inMulti() && !s.opaque && s.indifferent()
 }
 
 // Resume lets the client go on though the answer to Renew is not there yet.

@@ -21,6 +21,8 @@ const (
 	textAuthInMulti = "ERR rediam: AUTH inside MULTI is not supported"
 	textTooBig      = "ERR Protocol error: too big a request of this kind"
 	textSync        = "ERR rediam: replication is not for clients"
+	// textUnheard: a RESET that is not answered could not be told from one that is late.
+	textUnheard = "ERR rediam: RESET behind CLIENT REPLY SKIP is not supported"
 )
 
 var (
@@ -45,20 +47,22 @@ type Session struct {
 
 	fed      int  // bytes at the beginning of what Client is given that have been framed already
 	whole    bool // they are a request that has not been taken
-	large    bool // they are the beginning of one that is too large to hold, and has not been taken
 	streamed bool // the request in progress has been taken, and its rest follows
-	discard  bool // its rest is not for the server
+	withheld bool // and is not for the server
+	stalled  bool // the beginning of a request has not been taken, though there will be no more of it
 	drop     bool // the frame in progress is not for the client
 
 	silence silence
-	oneShot bool // the next command is read differently by the server: ASKING, CLIENT CACHING, CLIENT REPLY SKIP
+	oneShot bool // the next command is read differently by the server: ASKING, CLIENT CACHING
 	resp3   bool // what the server speaks
 	multi   bool // the server is in a transaction
 
 	channels, patterns, shards int64 // subscriptions
+	unsure                     bool  // there may be more, of which nobody has heard yet
 
-	// opaque is set by what makes replies uncountable: MONITOR, until RESET, and
-	// SUBSCRIBE or CLIENT REPLY in a transaction, for good.
+	// opaque is set by what makes replies uncountable, until RESET: MONITOR; SUBSCRIBE
+	// or CLIENT REPLY in a transaction; subscriptions in RESP2 for which RESP3 does not
+	// stand in, since the server refuses then what it would do otherwise.
 	opaque    bool
 	unsettled bool // such a thing has been queued in the transaction
 
@@ -88,8 +92,8 @@ const (
 // replies that follow one another share an entry.
 type awaited struct {
 	kind  kind
-	count int64  // frames still to come
-	name  string // of the frames of a subscription
+	count int64  // frames still to come; 0 where replies are off: it happens in its turn
+	name  string // of the frames of a subscription; the protocol that a HELLO without a reply asks for
 	local []byte // what to answer in the server's place
 }
 
@@ -105,6 +109,8 @@ const (
 	ends            // EXEC: any reply ends the transaction
 	discards        // DISCARD: an error leaves it open
 	monitors
+	unsettles // is queued in a transaction that nobody can tell replies after
+	blurs     // count is 0: nobody can tell replies from one another after it
 	resets
 	pings    // while RESP3 stands in for RESP2, where the answer has another form
 	lifts    // the answer to our HELLO 3
@@ -123,6 +129,7 @@ const (
 // to be written, and so is what Server and Local return until the server closes.
 func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
 	out := s.up.begin()
+	s.stalled = false
 	for n < len(b) || s.whole {
 		if s.held() {
 			break
@@ -144,7 +151,7 @@ func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
 		frame := b[n : n+s.fed]
 		switch {
 		case s.streamed:
-			if !s.discard {
+			if !s.withheld {
 				out.add(frame)
 			}
 			s.streamed = !s.whole
@@ -154,7 +161,8 @@ func (s *Session) Client(b []byte, full bool) (n int, up [][]byte, err error) {
 				return n, out.parts, err
 			}
 		case full && n == 0:
-			if err := s.begin(frame, out); err != nil || s.large {
+			taken, err := s.begin(frame, out)
+			if s.stalled = !taken; err != nil || !taken {
 				return n, out.parts, err
 			}
 		default:
@@ -214,42 +222,45 @@ func (s *Session) refuseStream(err error) error {
 	return err
 }
 
-// maxArity is more than any command needs to be told that it has too few or too many
-// arguments.
-const maxArity = 1000
-
-// begin takes the first part of a request that is larger than what can be held, or
-// finds that it has to wait. Its name and the number of its arguments are known.
-func (s *Session) begin(frame []byte, out *output) error {
+// begin takes the first part of a request that is larger than what can be held.
+// Its name and the number of its arguments are known.
+func (s *Session) begin(frame []byte, out *output) (taken bool, err error) {
 	if s.requests.Inline() {
-		return s.refuseStream(&resp.ProtocolError{Text: "ERR Protocol error: too big inline request"})
+		return false, s.refuseStream(&resp.ProtocolError{Text: "ERR Protocol error: too big inline request"})
 	}
 	name := s.requests.Arg(0).In(frame)
 	verb := verbOf(name)
-	s.large, s.discard = false, false
-	switch {
-	case s.Locked() || name == nil:
-		return s.refuseStream(&resp.ProtocolError{Text: textTooBig})
-	case s.lifted || subscribing(verb):
-		words := make([][]byte, min(s.requests.NumArgs(), maxArity))
-		words[0] = name
-		if taken, handled := s.standingIn(verb, words, frame, out); handled {
-			s.large, s.streamed = !taken, taken
-			s.discard = taken && !bytes.EqualFold(name, []byte("ping"))
-			return nil
-		}
+	if s.Locked() || name == nil || verb != "" && (!subscribing(verb) || s.inMulti()) {
+		return false, s.refuseStream(&resp.ProtocolError{Text: textTooBig})
+	}
+	v := untouched
+	if s.lifted || verb != "" {
+		v = s.standingIn(verb, s.known(frame), out)
 	}
 	switch {
-	case name != nil && verb == "":
+	case v == waits:
+		return false, nil
+	case v != untouched:
+	case verb == "":
 		s.expect(awaited{count: s.audible()})
-	case name != nil && subscribing(verb) && !s.inMulti():
-		s.subscribe(verb, s.requests.NumArgs()-1)
 	default:
-		return s.refuseStream(&resp.ProtocolError{Text: textTooBig})
+		s.subscribe(verb, s.requests.NumArgs()-1)
 	}
-	s.streamed = true
-	out.add(frame)
-	return nil
+	s.streamed, s.withheld = true, v == refused
+	if !s.withheld {
+		out.add(frame)
+	}
+	return true, nil
+}
+
+// known is the first words of a large request, as far as they are there: more than any
+// arity asks for.
+func (s *Session) known(frame []byte) [][]byte {
+	words := make([][]byte, min(s.requests.NumArgs(), resp.MaxSpans))
+	for i := range words {
+		words[i] = s.requests.Arg(i).In(frame)
+	}
+	return words
 }
 
 // request takes one whole request, unless something has to be answered before.
@@ -258,6 +269,7 @@ func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
 	case s.requests.NumArgs() == 0: // a blank line or an empty array, which nobody answers
 		if !s.Locked() {
 			out.add(frame)
+			s.audible() // it uses up what was for the next command
 		}
 		return true, nil
 	case s.requests.Inline() && resp.HTTPRequest(frame):
@@ -277,8 +289,17 @@ func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
 		}
 	}
 	verb := verbOf(words[0])
-	if taken, handled := s.standingIn(verb, words, frame, out); handled {
-		return taken, nil
+	switch s.standingIn(verb, words, out) {
+	case waits:
+		return false, nil
+	case refused:
+		return true, nil
+	case translated:
+		out.add(frame)
+		return true, nil
+	}
+	if verb == "reset" && len(words) == 1 && s.silence == skipNext {
+		return false, s.refuseStream(&resp.ProtocolError{Text: textUnheard})
 	}
 	s.command(verb, words, frame, out)
 	return true, nil
@@ -332,12 +353,14 @@ func (s *Session) command(verb string, words [][]byte, frame []byte, out *output
 	switch {
 	case subscribing(verb):
 		s.subscribe(verb, len(words)-1)
+	case len(words) > 1 && (verb == "multi" || verb == "discard" || verb == "reset"): // an error, which changes nothing
+		s.expect(awaited{count: s.audible()})
 	case verb == "multi":
-		s.settle(begins, true)
+		s.expect(awaited{kind: begins, count: s.audible()})
 	case verb == "exec":
-		s.settle(ends, false)
+		s.expect(awaited{kind: ends, count: s.audible()})
 	case verb == "discard":
-		s.settle(discards, false)
+		s.expect(awaited{kind: discards, count: s.audible()})
 	case verb == "monitor":
 		s.expect(awaited{kind: monitors, count: s.audible()})
 	case verb == "reset":
@@ -357,37 +380,22 @@ func (s *Session) command(verb string, words [][]byte, frame []byte, out *output
 func (s *Session) client(words [][]byte) {
 	is := func(i int, word string) bool { return len(words) > i && bytes.EqualFold(words[i], []byte(word)) }
 	switch {
-	case is(1, "reply") && len(words) == 3 && s.inMulti():
-		s.unsettled = s.unsettled || !is(2, "on")
-		s.expect(awaited{count: s.audible()})
+	case is(1, "reply") && len(words) == 3 && s.inMulti() && (s.silence != repliesOn || !is(2, "on")):
+		s.expect(awaited{kind: unsettles, count: s.audible()})
 	case is(1, "reply") && len(words) == 3 && is(2, "on"):
 		s.silence = repliesOn
 		s.expect(awaited{count: 1})
 	case is(1, "reply") && len(words) == 3 && is(2, "off"):
-		s.silence, s.oneShot = repliesOff, false
+		s.silence = repliesOff
 	case is(1, "reply") && len(words) == 3 && is(2, "skip"):
 		if s.silence != repliesOff {
 			s.silence = skipNext
-			s.oneShot = true
 		}
-	case is(1, "caching") && len(words) == 3:
+	default: // CLIENT does not use up CLIENT CACHING
+		oneShot := s.oneShot || is(1, "caching")
 		s.expect(awaited{count: s.audible()})
-		s.oneShot = true
-	default:
-		s.expect(awaited{count: s.audible()})
+		s.oneShot = oneShot
 	}
-}
-
-// settle awaits the reply to a command that changes whether there is a
-// transaction. Where replies are off, the change is believed.
-func (s *Session) settle(k kind, multi bool) {
-	count := s.audible()
-	if count == 0 {
-		s.multi = multi
-		s.opaque = s.opaque || k == ends && s.unsettled
-		return
-	}
-	s.expect(awaited{kind: k, count: count})
 }
 
 // inMulti is whether a command that comes now is queued, by what is known and by
@@ -404,23 +412,48 @@ func (s *Session) inMulti() bool {
 	return s.multi
 }
 
+// blurred is whether nobody can tell replies from one another, now or, as far as can
+// be known, when what is on its way is answered.
+func (s *Session) blurred() bool {
+	opaque, unsettled := s.opaque, s.unsettled
+	for _, a := range s.queue {
+		switch a.kind {
+		case unsettles:
+			unsettled = true
+		case ends:
+			opaque, unsettled = opaque || unsettled, false
+		case discards:
+			unsettled = false
+		case resets:
+			opaque, unsettled = false, false
+		}
+	}
+	return opaque
+}
+
 func (s *Session) subscribe(verb string, names int) {
 	audible := s.audible()
+	leaves := strings.Contains(verb, "unsubscribe")
 	switch {
-	case s.inMulti():
-		s.unsettled = true
-		s.expect(awaited{count: audible})
-	case names == 0 && !strings.Contains(verb, "unsubscribe"):
+	case names == 0 && !leaves:
 		s.expect(awaited{count: audible}) // wrong number of arguments
-	default: // confirmations come also where replies are off
-		s.queue = append(s.queue, awaited{kind: subscribes, count: int64(names), name: verb})
+	case s.inMulti():
+		s.expect(awaited{kind: unsettles, count: audible})
+	case !s.resp3 && (!leaves || audible == 0):
+		s.expect(awaited{kind: blurs})
+	case audible == 0: // confirmations come all the same, but an error would not
+		s.unsure = true
+	default:
+		s.expect(awaited{kind: subscribes, count: int64(names), name: verb})
 	}
 }
 
 // standIn sends the server something in place of a request that is answered here,
 // to use up what is for the next command only.
 func (s *Session) standIn(out *output) {
-	if !s.oneShot {
+	// Its answer could be told from no other where the session is opaque, and in a
+	// transaction it would become a part of EXEC's.
+	if s.silence != skipNext && (!s.oneShot || s.opaque || s.inMulti()) {
 		return
 	}
 	out.add(resp.AppendCommand(nil, "PING"))
@@ -439,14 +472,61 @@ func (s *Session) answer(b []byte) {
 
 // expect adds what is awaited for a request that has been passed on.
 func (s *Session) expect(a awaited) {
-	if a.count == 0 {
-		return
-	}
-	if n := len(s.queue); a.kind == plain && n > 0 && s.queue[n-1].kind == plain {
+	n := len(s.queue)
+	switch {
+	case s.opaque && a.kind != resets, a.kind == plain && a.count == 0:
+	case a.kind == plain && n > 0 && s.queue[n-1].kind == plain:
 		s.queue[n-1].count += a.count
-		return
+	default:
+		s.queue = append(s.queue, a)
+		s.believe()
 	}
-	s.queue = append(s.queue, a)
+}
+
+// awaits is whether something of a kind is among what is awaited.
+func (s *Session) awaits(k kind) bool {
+	return slices.ContainsFunc(s.queue, func(a awaited) bool { return a.kind == k })
+}
+
+// believe takes what happens without a reply, when its turn has come.
+func (s *Session) believe() {
+	for ; len(s.queue) > 0 && s.queue[0].unheard(); s.pop() {
+		switch a := s.queue[0]; a.kind {
+		case begins:
+			s.multi = true
+		case ends:
+			s.ended(true)
+		case discards:
+			s.multi, s.unsettled = false, false
+		case monitors:
+			s.opaque = s.opaque || !s.multi
+		case unsettles:
+			s.unsettled = true
+		case blurs:
+			s.opaque = true
+		case hello:
+			if a.name != "" {
+				s.opaque = s.opaque || s.unsure && a.name == "2"
+				s.speaks(a.name)
+			}
+		}
+	}
+}
+
+// speaks notes the protocol. In RESP2 the server does not do what a subscriber tells
+// it.
+func (s *Session) speaks(protocol string) {
+	s.resp3 = protocol == "3"
+	s.opaque = s.opaque || !s.resp3 && s.subscribed()
+}
+
+// unheard is whether no reply comes.
+func (a *awaited) unheard() bool { return a.count == 0 && a.kind != subscribes }
+
+// ended notes the end of a transaction by EXEC.
+func (s *Session) ended(executed bool) {
+	s.opaque = s.opaque || s.unsettled && executed
+	s.multi, s.unsettled = false, false
 }
 
 // audible is how many replies the next command gets, one or none. Every command

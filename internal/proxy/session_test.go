@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -114,5 +115,89 @@ func TestASignInThatIsNotAnsweredIsARefusal(t *testing.T) {
 		if down, err := s.Server([]byte(sentinel)); err != nil || len(down) > 0 || len(outcome) != 1 || outcome[0] == nil || !s.Safe() {
 			t.Errorf("%s: the client got %q, %v; the outcome is %v", name, down, err, outcome)
 		}
+	}
+}
+
+// speak gives a session requests and answers, and returns what the server and the
+// client get.
+func speak(t *testing.T, s *proxy.Session, requests, answers string) (up, down string) {
+	t.Helper()
+	n, parts, err := s.Client([]byte(requests), false)
+	if err != nil || n != len(requests) {
+		t.Fatalf("Client(%q) = %d, %v", requests, n, err)
+	}
+	up = string(bytes.Join(parts, nil))
+	down = string(bytes.Join(s.Local(), nil))
+	parts, err = s.Server([]byte(answers))
+	if err != nil {
+		t.Fatalf("Server(%q): %v", answers, err)
+	}
+	return up, down + string(bytes.Join(parts, nil))
+}
+
+// A server takes a blank line for a command, after which nothing is left of CLIENT
+// REPLY SKIP.
+func TestABlankLineUsesUpWhatIsForTheNextCommand(t *testing.T) {
+	var s proxy.Session
+	if _, down := speak(t, &s, "CLIENT REPLY SKIP\r\n\r\nAUTH p\r\nGET k\r\n", "$1\r\nv\r\n"); down != "+OK\r\n$1\r\nv\r\n" || !s.Safe() {
+		t.Errorf("the client got %q", down)
+	}
+}
+
+// A server does not answer RESET behind CLIENT REPLY SKIP, and nobody could tell when
+// it has been executed.
+func TestRESETBehindSKIPEndsTheSession(t *testing.T) {
+	var s proxy.Session
+	_, up, err := s.Client([]byte("CLIENT REPLY SKIP\r\nRESET\r\nGET k\r\n"), false)
+	if err == nil || string(bytes.Join(up, nil)) != "CLIENT REPLY SKIP\r\n" {
+		t.Errorf("Client() = %q, %v", up, err)
+	}
+}
+
+// However often HELLO has them.
+func TestNoPasswordOfTheClientReachesTheServer(t *testing.T) {
+	for _, request := range []string{"AUTH secret", "AUTH u secret", "HELLO 3 AUTH u secret", "HELLO 3 AUTH u secret SETNAME n AUTH u secret", "HELLO 3 SETNAME n AUTH u secret"} {
+		var s proxy.Session
+		if up, _ := speak(t, &s, request+"\r\n", ""); strings.Contains(up, "secret") {
+			t.Errorf("%s: the server got %q", request, up)
+		}
+	}
+}
+
+// A request that is larger than what is held is still none that a subscriber may make.
+func TestALargeRequestOfASubscriberIsRefused(t *testing.T) {
+	var s proxy.Session
+	s.Client([]byte("SUBSCRIBE a\r\n"), false)
+	s.Server([]byte("%1\r\n$5\r\nproto\r\n:3\r\n"))
+	speak(t, &s, "SUBSCRIBE a\r\n", ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
+	large := resp.AppendCommand(nil, "SET", "k", strings.Repeat("x", 5000))
+	n, up, err := s.Client(large[:4096], true)
+	if err != nil || n != 4096 || len(up) > 0 {
+		t.Fatalf("Client() = %d, %q, %v", n, up, err)
+	}
+	rest := string(large[4096:]) + "PING\r\n"
+	up2, down := speak(t, &s, rest, "+PONG\r\n")
+	want := "-ERR Can't execute 'set': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n"
+	if up2 != "PING\r\n" || down != want {
+		t.Errorf("the server got %q, and the client %q", up2, down)
+	}
+}
+
+// A user may have no permission for them.
+func TestARefusedMULTIBeginsNothingAndARefusedDISCARDEndsNothing(t *testing.T) {
+	const refused = "-NOPERM this user has no permissions to run it\r\n"
+	var s proxy.Session
+	if speak(t, &s, "MULTI\r\n", refused); !s.Safe() {
+		t.Error("in a transaction that was refused")
+	}
+	speak(t, &s, "MULTI\r\n", "+OK\r\n")
+	if speak(t, &s, "DISCARD\r\n", ""); s.Insertable() {
+		t.Error("a sign-in may go in behind a DISCARD that may be refused")
+	}
+	if speak(t, &s, "", refused); s.Safe() {
+		t.Error("out of a transaction that was not ended")
+	}
+	if speak(t, &s, "DISCARD\r\n", "+OK\r\n"); !s.Safe() {
+		t.Error("in a transaction that was ended")
 	}
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/rediam/rediam/internal/command"
@@ -26,7 +25,7 @@ type uplift struct {
 
 const (
 	// textSubscribed is Redis's own.
-	textSubscribed = "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+	textSubscribed = "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
 
 	// invalidations is where Redis publishes what clients of RESP2 are to forget.
 	invalidations = "__redis__:invalidate"
@@ -35,54 +34,71 @@ const (
 	leadMax = 128
 )
 
+// verdict is what becomes of a request because of the protocols.
+type verdict uint8
+
+const (
+	untouched  verdict = iota
+	waits              // it is to be asked about again
+	translated         // it is passed on, and its answer awaited
+	refused            // it has been answered here
+)
+
 // standingIn is for requests that RESP3 has to begin or to end for, or that RESP2
-// would refuse. It is handled false for any other; one that is not taken has to wait.
-func (s *Session) standingIn(verb string, words [][]byte, frame []byte, out *output) (taken, handled bool) {
+// would refuse. Not all the words of a large one may be there.
+func (s *Session) standingIn(verb string, words [][]byte, out *output) verdict {
 	if !s.lifted {
-		if s.resp3 || s.unable || !subscribing(verb) || strings.Contains(verb, "unsubscribe") || len(words) == 1 ||
-			s.silence != repliesOn || s.oneShot || s.opaque || s.inMulti() || s.subscribed() {
-			return false, false
+		switch {
+		case !subscribing(verb) || s.blurred() || s.inMulti():
+			return untouched
+		case s.awaits(hello):
+			return waits // for the protocol
+		case s.resp3 || s.unable || strings.Contains(verb, "unsubscribe") || len(words) == 1 || s.silence != repliesOn || s.oneShot:
+			return untouched
 		}
-		return false, s.change("3", lifts, out)
+		return s.change("3", lifts, out)
 	}
 	name := strings.ToLower(string(words[0][:min(len(words[0]), 16)]))
 	switch {
 	case subscribing(verb) || verb == "reset" || name == "quit":
-		return false, false
+		return untouched
 	case name == "ping" && len(words) <= 2:
-		out.add(frame)
-		s.queue = append(s.queue, awaited{kind: pings, count: 1})
-		return true, true
-	case slices.ContainsFunc(s.queue, func(a awaited) bool { return a.kind == subscribes }):
-		return false, true // whether it is allowed depends on what these leave
+		s.expect(awaited{kind: pings, count: 1})
+		return translated
+	case s.awaits(subscribes):
+		return waits // whether it is allowed depends on what these leave
 	case s.subscribed():
 		s.answer(resp.AppendError(nil, refusal(words)))
-		return true, true
+		return refused
 	}
-	return false, s.change("2", lowers, out)
+	return s.change("2", lowers, out)
 }
 
 // change asks the server to speak another protocol once everything is answered. The
 // request in hand waits.
-func (s *Session) change(protocol string, k kind, out *output) bool {
+func (s *Session) change(protocol string, k kind, out *output) verdict {
 	if len(s.queue) == 0 && s.replies.Idle() {
 		out.add(resp.AppendCommand(nil, "HELLO", protocol))
-		s.queue = append(s.queue, awaited{kind: k, count: 1})
+		s.expect(awaited{kind: k, count: 1})
 		s.changing = true
 	}
-	return true
+	return waits
 }
 
 // refusal is what Redis answers in RESP2 to a command of a subscriber.
 func refusal(words [][]byte) string {
 	c, known := command.Lookup(words)
-	switch {
-	case !known:
+	if !known {
 		return "ERR unknown command '" + string(words[0][:min(len(words[0]), 128)]) + "', with args beginning with: " + shownArgs(words[1:])
-	case c.Arity > 0 && len(words) != c.Arity, c.Arity < 0 && len(words) < -c.Arity, c.Name == "ping": // that has too many
-		return "ERR wrong number of arguments for '" + c.Name + "' command"
 	}
-	return fmt.Sprintf(textSubscribed, c.Name)
+	kind, text := "ERR ", fmt.Sprintf(textSubscribed, c.Name)
+	if c.Arity > 0 && len(words) != c.Arity || c.Arity < 0 && len(words) < -c.Arity || c.Name == "ping" { // that has too many
+		text = "wrong number of arguments for '" + c.Name + "' command"
+	}
+	if c.Name == "exec" {
+		kind = "EXECABORT Transaction discarded because of: "
+	}
+	return kind + text
 }
 
 // shownArgs is as much of the arguments as Redis shows of a command that it does not
