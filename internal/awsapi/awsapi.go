@@ -86,6 +86,11 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host}
 	result, err = operation.run(c, form)
+	var behind *world.Behind
+	if errors.As(err, &behind) { // as on AWS, where it would come later: Describe shows the cache create-failed or modifying
+		h.Log.Error("a change is made, but not followed", "action", action, "error", err)
+		err = nil
+	}
 	return action, result, err
 }
 
@@ -176,8 +181,10 @@ func statusOf(code string, p protocol) int {
 		return http.StatusForbidden
 	case "AuthFailure":
 		return http.StatusUnauthorized
-	case "NoSuchEntity":
+	case "NoSuchEntity", "UserNotFound", "UserGroupNotFound", "ReplicationGroupNotFoundFault", "CacheClusterNotFound", "ServerlessCacheNotFoundFault", "CacheParameterGroupNotFound", "TagNotFound":
 		return http.StatusNotFound
+	case "InternalFailure":
+		return http.StatusInternalServerError
 	case "RequestEntityTooLarge":
 		return http.StatusRequestEntityTooLarge
 	}

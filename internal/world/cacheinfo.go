@@ -2,28 +2,27 @@ package world
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 )
 
-// running is what runs of a cache, by the word of whoever runs it.
-type running struct {
-	addresses []string
-	err       error
+// Running is what runs of a cache: the addresses of its nodes, none if it has not
+// started, and what failed at the last change.
+type Running struct {
+	Addresses []string
+	Err       error
 }
 
-// Report tells the world what runs of a cache after a change: the addresses of its
-// nodes, and what failed. Without an address the cache has not started. It is no
-// change: listeners call it, and nobody hears of it.
-func (w *World) Report(name string, addresses []string, err error) {
+// Report tells the world what runs, by name of the cache, once listeners have
+// followed a change: a cache that is missing is still being created. It is no change,
+// and nobody hears of it. A world that is never told takes every cache to run.
+func (w *World) Report(runs map[string]Running) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(addresses) == 0 && err == nil {
-		delete(w.running, name)
-		return
-	}
-	w.running[name] = running{slices.Clone(addresses), err}
+	w.running = map[string]Running{}
+	maps.Copy(w.running, runs)
 }
 
 // A CacheInfo is a cache as Describe shows it.
@@ -67,10 +66,10 @@ func (w *World) checkAttached(c Cache) error {
 	switch {
 	case c.Details.SubnetGroup != "" && !there:
 		return noSubnetGroup(c.Details.SubnetGroup)
-	case c.Kind == ReplicationGroup && !c.Plaintext && c.Details.SubnetGroup == "":
-		return errorf("InvalidParameterCombination", "encryption in transit needs a CacheSubnetGroupName")
 	case c.Group == "":
 		return nil
+	case c.Kind == ReplicationGroup && c.Details.SubnetGroup == "":
+		return errorf("InvalidParameterCombination", "User group based access control requires a cache subnet group.")
 	}
 	_, err := w.activeGroup(c.Service(), c.Group)
 	return err
@@ -179,7 +178,7 @@ func (w *World) infoOfCache(c cache) CacheInfo {
 func (w *World) describeCache(c cache) CacheInfo {
 	info := CacheInfo{Cache: c.copy(), Status: w.statusOf(c), Created: c.Created, TokensChanged: c.TokenSet}
 	if info.Status == available || info.Status == modifying {
-		info.Addresses = slices.Clone(w.running[c.Name].addresses)
+		info.Addresses = slices.Clone(w.running[c.Name].Addresses)
 	}
 	if info.Status == modifying && c.TokensPending {
 		info.TokensPending = "SETTING"
@@ -193,13 +192,15 @@ func (w *World) describeCache(c cache) CacheInfo {
 // statusOf is AWS's word for the state of a cache. One whose engine has not followed
 // the last change is still being modified.
 func (w *World) statusOf(c cache) string {
-	runs := w.running[c.Name]
+	runs, told := w.running[c.Name]
 	doing := w.underWay(c.State)
 	switch {
 	case doing == deleting:
-	case runs.err != nil && len(runs.addresses) == 0:
+	case w.running != nil && !told:
+		return creating
+	case runs.Err != nil && len(runs.Addresses) == 0:
 		return createFailed
-	case runs.err != nil:
+	case runs.Err != nil:
 		return modifying
 	}
 	return cmp.Or(doing, available)

@@ -94,9 +94,9 @@ func (w *World) checkMembers(g Group) error {
 		case names[u.Name]:
 			return errorf("DuplicateUserName", "two users of the group have the name %s", u.Name)
 		case g.Engine == "redis" && u.Engine == "valkey":
-			return errorf("InvalidParameterCombination", "user %s has engine valkey, the group has engine redis", id)
+			return errorf("InvalidParameterValue", "user %s has engine valkey, the group has engine redis", id)
 		case g.Engine == "valkey" && u.Auth == AuthNoPassword:
-			return errorf("InvalidParameterCombination", "No-password-required is not allowed in a group with engine Valkey")
+			return errorf("InvalidParameterValue", "No-password-required is not allowed in a group with engine Valkey")
 		}
 		names[u.Name] = true
 	}

@@ -48,7 +48,7 @@ type World struct {
 	keys     table[Key]     // by id
 	clock    table[time.Duration]
 	tables   []saver
-	running  map[string]running // by name of the cache; not saved
+	running  map[string]Running // by name of the cache; not saved; nil if nobody tells
 	sweep    time.Time          // when expired keys are next thrown away
 	changed  []func() error
 	changing sync.Mutex // makes one change, with its callbacks, at a time
@@ -66,7 +66,6 @@ func New(region, accountID string) *World {
 		Partition: partitionOf(cmp.Or(region, DefaultRegion)),
 		Region:    cmp.Or(region, DefaultRegion),
 		Account:   cmp.Or(accountID, DefaultAccount),
-		running:   map[string]running{},
 		journal:   journal{changed: map[string]func() ([]byte, error){}},
 	}
 	add(w, &w.users, table[user]{name: "user", pack: packUser, unpack: unpackUser})
