@@ -177,14 +177,14 @@ func statusOf(code string, p protocol) int {
 		return http.StatusBadRequest
 	}
 	switch code {
+	case "InternalFailure":
+		return http.StatusInternalServerError
 	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied":
 		return http.StatusForbidden
 	case "AuthFailure":
 		return http.StatusUnauthorized
 	case "NoSuchEntity", "UserNotFound", "UserGroupNotFound", "ReplicationGroupNotFoundFault", "CacheClusterNotFound", "ServerlessCacheNotFoundFault", "CacheParameterGroupNotFound", "TagNotFound":
 		return http.StatusNotFound
-	case "InternalFailure":
-		return http.StatusInternalServerError
 	case "RequestEntityTooLarge":
 		return http.StatusRequestEntityTooLarge
 	}

@@ -17,9 +17,10 @@ type service struct {
 // services by the name that requests are signed for, which is also what its actions
 // begin with in policies.
 var services = map[string]service{
-	"ec2":         {namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", ec2: true},
+	"ec2": {namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", ec2: true},
+	"sts": {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", operations: stsOperations},
+
 	"elasticache": {namespace: "http://elasticache.amazonaws.com/doc/2015-02-02/", operations: elastiCacheOperations},
-	"sts":         {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", operations: stsOperations},
 }
 
 // An operation is one call of a service.
@@ -43,20 +44,19 @@ type call struct {
 type none struct{}
 
 // operate makes an operation of a function that changes or reads the world. The
-// caller must be allowed the action on every resource that resources names; if it
-// is nil or names none, on *.
+// caller must be allowed the action on every resource that resources names; nil
+// means that the action has none: *, and so does an empty list.
 func operate[In, Out any](resources func(*call, In) []string, run func(*call, In) (Out, error)) operation {
 	return operation{input: reflect.TypeFor[In](), run: func(c *call, form url.Values) (any, error) {
 		var in In
 		if err := decodeForm(form, &in); err != nil {
 			return nil, err
 		}
-		var named []string
+		named := []string{"*"}
 		if resources != nil {
-			named = resources(c, in)
-		}
-		if len(named) == 0 {
-			named = []string{"*"}
+			if list := resources(c, in); len(list) > 0 {
+				named = list
+			}
 		}
 		for _, resource := range named {
 			if err := c.world.AuthorizeCall(c.caller, c.action, resource, c.source); err != nil {
