@@ -197,7 +197,7 @@ func (w *World) checkCache(c Cache) error {
 	if err := c.checkTokens(); err != nil {
 		return err
 	}
-	return checkTags(c.Tags)
+	return checkCacheTags(c.Tags)
 }
 
 // PutCache makes a cache, or changes the one with its name.

@@ -38,7 +38,7 @@ func (g SubnetGroup) check() error {
 			return errorf("InvalidSubnet", "%.64s is not the id of a subnet", id)
 		}
 	}
-	return checkTags(g.Tags)
+	return checkCacheTags(g.Tags)
 }
 
 // CreateSubnetGroup makes a subnet group that is not there yet.

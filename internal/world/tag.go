@@ -7,18 +7,18 @@ import (
 
 // Limits of AWS (ElastiCache user guide, "Tagging your ElastiCache resources").
 const (
-	maxTags     = 50
-	maxTagKey   = 128
-	maxTagValue = 256
+	maxCacheTags     = 50
+	maxCacheTagKey   = 128
+	maxCacheTagValue = 256
 )
 
-func checkTags(tags map[string]string) error {
-	if len(tags) > maxTags {
-		return errorf("TagQuotaPerResourceExceeded", "a resource has at most %d tags", maxTags)
+func checkCacheTags(tags map[string]string) error {
+	if len(tags) > maxCacheTags {
+		return errorf("TagQuotaPerResourceExceeded", "a resource has at most %d tags", maxCacheTags)
 	}
 	for k, v := range tags {
-		if k == "" || len(k) > maxTagKey || len(v) > maxTagValue || strings.HasPrefix(strings.ToLower(k), "aws:") {
-			return errorf("InvalidParameterValue", "a tag has a key of 1 to %d characters that does not begin with aws:, and a value of at most %d", maxTagKey, maxTagValue)
+		if k == "" || len(k) > maxCacheTagKey || len(v) > maxCacheTagValue || strings.HasPrefix(strings.ToLower(k), "aws:") {
+			return errorf("InvalidParameterValue", "a tag has a key of 1 to %d characters that does not begin with aws:, and a value of at most %d", maxCacheTagKey, maxCacheTagValue)
 		}
 	}
 	return nil
@@ -50,7 +50,7 @@ func (w *World) ChangeTags(arn string, set map[string]string, remove []string) (
 		}
 		maps.Copy(tags, set)
 		put(maps.Clone(tags))
-		return checkTags(tags)
+		return checkCacheTags(tags)
 	})
 	return tags, err
 }
@@ -67,7 +67,7 @@ func (w *World) tagged(arn string) (tags map[string]string, put func(map[string]
 		if u, ok := w.userOf(ElastiCache, id); ok {
 			return u.Tags, func(t map[string]string) { u.Tags = t; w.users.put(of(u.Service, u.ID), u) }, nil
 		}
-		return nil, nil, noUser(id)
+		return nil, nil, noCacheUser(id)
 	case "usergroup":
 		if g, ok := w.groupOf(ElastiCache, id); ok {
 			return g.Tags, func(t map[string]string) { g.Tags = t; w.groups.put(of(g.Service, g.ID), g) }, nil

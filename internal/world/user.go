@@ -159,7 +159,7 @@ func (u User) check() error {
 			return errorf("InvalidParameterValue", "Passwords may have printable ASCII characters except %s", notInPasswords)
 		}
 	}
-	return checkTags(u.Tags)
+	return checkCacheTags(u.Tags)
 }
 
 // PutUser makes a user, or changes the one with its ID. Live connections keep
@@ -246,7 +246,7 @@ func (w *World) ModifyUser(service, id string, edit func(*User) error) (info Use
 func (w *World) activeUser(service, id string) (user, error) {
 	u, ok := w.userOf(service, id)
 	if !ok {
-		return u, noUser(id)
+		return u, noCacheUser(id)
 	}
 	if doing := w.underWay(u.State); doing != "" {
 		return u, errorf("InvalidUserState", "User %s is not in active state but in %s.", u.ID, doing)
@@ -254,7 +254,7 @@ func (w *World) activeUser(service, id string) (user, error) {
 	return u, nil
 }
 
-func noUser(id string) error { return errorf("UserNotFound", "User %.64s not found.", id) }
+func noCacheUser(id string) error { return errorf("UserNotFound", "User %.64s not found.", id) }
 
 // DeleteUser takes a user out of the world and of every group, which ends its
 // connections. The default user of a group that needs one cannot be deleted.
@@ -262,7 +262,7 @@ func (w *World) DeleteUser(service, id string) error {
 	return w.change(func() error {
 		u, ok := w.userOf(service, id)
 		if !ok {
-			return noUser(id)
+			return noCacheUser(id)
 		}
 		return w.dropUser(u, state{})
 	})

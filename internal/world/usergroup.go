@@ -46,7 +46,7 @@ func newGroup(g Group) (group, error) {
 	case len(g.ID) > 40 || !idPattern.MatchString(g.ID):
 		return group{}, errorf("InvalidParameterValue", "user group id must be at most 40 letters, digits and single hyphens, a letter first")
 	}
-	return group{Group: g}, checkTags(g.Tags)
+	return group{Group: g}, checkCacheTags(g.Tags)
 }
 
 // PutGroup makes a group, or changes the one with its ID. Connections of users
@@ -90,7 +90,7 @@ func (w *World) checkMembers(g Group) error {
 		u, ok := w.userOf(g.Service, id)
 		switch {
 		case !ok || u.State.Doing == deleting:
-			return noUser(id)
+			return noCacheUser(id)
 		case names[u.Name]:
 			return errorf("DuplicateUserName", "two users of the group have the name %s", u.Name)
 		case g.Engine == "redis" && u.Engine == "valkey":
