@@ -12,10 +12,10 @@ import (
 )
 
 var elastiCacheOperations = map[string]operation{
-	"CreateUser":    operate(func(c *call, in createUserRequest) []string { return c.named("user", in.UserId) }, createUser),
-	"ModifyUser":    operate(func(c *call, in modifyUserRequest) []string { return c.named("user", in.UserId) }, modifyUser),
-	"DeleteUser":    operate(func(c *call, in deleteUserRequest) []string { return c.named("user", in.UserId) }, deleteUser),
-	"DescribeUsers": operate(func(c *call, in describeUsersRequest) []string { return c.named("user", in.UserId) }, describeUsers),
+	"CreateUser":    operate(func(c *call, in createCacheUserRequest) []string { return c.named("user", in.UserId) }, createCacheUser),
+	"ModifyUser":    operate(func(c *call, in modifyCacheUserRequest) []string { return c.named("user", in.UserId) }, modifyCacheUser),
+	"DeleteUser":    operate(func(c *call, in deleteCacheUserRequest) []string { return c.named("user", in.UserId) }, deleteCacheUser),
+	"DescribeUsers": operate(func(c *call, in describeCacheUsersRequest) []string { return c.named("user", in.UserId) }, describeCacheUsers),
 
 	"CreateUserGroup": operate(func(c *call, in createUserGroupRequest) []string {
 		return append(c.named("usergroup", in.UserGroupId), c.named("user", in.UserIds...)...)
@@ -72,9 +72,9 @@ var elastiCacheOperations = map[string]operation{
 		return c.named("subnetgroup", in.CacheSubnetGroupName)
 	}, describeCacheSubnetGroups),
 
-	"AddTagsToResource":      operate(func(_ *call, in addTagsRequest) []string { return []string{strings.ToLower(in.ResourceName)} }, addTags),
-	"ListTagsForResource":    operate(func(_ *call, in listTagsRequest) []string { return []string{strings.ToLower(in.ResourceName)} }, listTags),
-	"RemoveTagsFromResource": operate(func(_ *call, in removeTagsRequest) []string { return []string{strings.ToLower(in.ResourceName)} }, removeTags),
+	"AddTagsToResource":      operate(func(_ *call, in addCacheTagsRequest) []string { return []string{strings.ToLower(in.ResourceName)} }, addCacheTags),
+	"ListTagsForResource":    operate(func(_ *call, in listCacheTagsRequest) []string { return []string{strings.ToLower(in.ResourceName)} }, listCacheTags),
+	"RemoveTagsFromResource": operate(func(_ *call, in removeCacheTagsRequest) []string { return []string{strings.ToLower(in.ResourceName)} }, removeCacheTags),
 
 	"DescribeCacheEngineVersions": operate(nil, describeCacheEngineVersions),
 }
@@ -95,9 +95,9 @@ const (
 	maxRecords = 100
 )
 
-// page cuts the part of a list that a Describe operation asks for: what comes after
+// recordsPage cuts the part of a list that a Describe operation asks for: what comes after
 // the marker, which is the name of the last element of the page before.
-func page[V any](all []V, name func(V) string, records *int, marker string) (some []V, next string, err error) {
+func recordsPage[V any](all []V, name func(V) string, records *int, marker string) (some []V, next string, err error) {
 	n := maxRecords
 	if records != nil {
 		n = *records
@@ -105,11 +105,11 @@ func page[V any](all []V, name func(V) string, records *int, marker string) (som
 	if n < minRecords || n > maxRecords {
 		return nil, "", parameterValue("Invalid value %d for MaxRecords. Must be between %d and %d", n, minRecords, maxRecords)
 	}
-	some, next = cut(all, name, n, marker)
+	some, next = cutPage(all, name, n, marker)
 	return some, next, nil
 }
 
-func cut[V any](all []V, name func(V) string, n int, marker string) (some []V, next string) {
+func cutPage[V any](all []V, name func(V) string, n int, marker string) (some []V, next string) {
 	all = slices.Clone(all)
 	slices.SortFunc(all, func(a, b V) int { return cmp.Compare(name(a), name(b)) })
 	if marker != "" {

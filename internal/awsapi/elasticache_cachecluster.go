@@ -92,8 +92,8 @@ type createCacheClusterRequest struct {
 	Engine, EngineVersion    string
 	CacheParameterGroupName  string
 	CacheSubnetGroupName     string
-	SecurityGroupIds         []string `aws:"SecurityGroupIds.SecurityGroupId"`
-	Tags                     []tag    `aws:"Tags.Tag"`
+	SecurityGroupIds         []string   `aws:"SecurityGroupIds.SecurityGroupId"`
+	Tags                     []cacheTag `aws:"Tags.Tag"`
 	AutoMinorVersionUpgrade  *bool
 	AuthToken                string // refused, in AWS's words
 	TransitEncryptionEnabled *bool  // likewise
@@ -112,10 +112,10 @@ func createCacheCluster(c *call, in createCacheClusterRequest) (out cacheCluster
 	case is(in.TransitEncryptionEnabled), in.AuthToken != "":
 		return out, parameterCombination("Encryption feature is not supported for engine %s.", strings.ToUpper(in.Engine))
 	}
-	if cache.Tags, err = tagMap(in.Tags); err != nil {
+	if cache.Tags, err = cacheTags(in.Tags); err != nil {
 		return out, err
 	}
-	if err := errors.Join(given("Engine", in.Engine), checkOneNode(in.NumCacheNodes), checkSecurityGroups(in.SecurityGroupIds), checkNetwork(in.NetworkType, in.IpDiscovery)); err != nil {
+	if err := errors.Join(notBlank("Engine", in.Engine), checkOneNode(in.NumCacheNodes), checkSecurityGroups(in.SecurityGroupIds), checkNetwork(in.NetworkType, in.IpDiscovery)); err != nil {
 		return out, err
 	}
 	info, err := c.world.CreateCache(cache)
@@ -186,6 +186,6 @@ func describeCacheClusters(c *call, in describeCacheClustersRequest) (out descri
 	if err != nil {
 		return out, err
 	}
-	out.CacheClusters, out.Marker, err = page(clusters, id, in.MaxRecords, in.Marker)
+	out.CacheClusters, out.Marker, err = recordsPage(clusters, id, in.MaxRecords, in.Marker)
 	return out, err
 }

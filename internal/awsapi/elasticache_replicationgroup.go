@@ -120,8 +120,8 @@ type createReplicationGroupRequest struct {
 	CacheNodeType               string
 	CacheParameterGroupName     string
 	CacheSubnetGroupName        string
-	SecurityGroupIds            []string `aws:"SecurityGroupIds.SecurityGroupId"`
-	Tags                        []tag    `aws:"Tags.Tag"`
+	SecurityGroupIds            []string   `aws:"SecurityGroupIds.SecurityGroupId"`
+	Tags                        []cacheTag `aws:"Tags.Tag"`
 	AutoMinorVersionUpgrade     *bool
 	AuthToken                   string
 	TransitEncryptionEnabled    *bool
@@ -139,7 +139,7 @@ func createReplicationGroup(c *call, in createReplicationGroupRequest) (out repl
 	if cache.Nodes, err = in.nodes(); err != nil {
 		return out, err
 	}
-	if cache.Tags, err = tagMap(in.Tags); err != nil {
+	if cache.Tags, err = cacheTags(in.Tags); err != nil {
 		return out, err
 	}
 	switch {
@@ -355,7 +355,7 @@ func describeReplicationGroups(c *call, in describeReplicationGroupsRequest) (ou
 	if err != nil {
 		return out, err
 	}
-	groups, out.Marker, err = page(groups, cacheName, in.MaxRecords, in.Marker)
+	groups, out.Marker, err = recordsPage(groups, cacheName, in.MaxRecords, in.Marker)
 	out.ReplicationGroups = []replicationGroup{}
 	for _, g := range groups {
 		out.ReplicationGroups = append(out.ReplicationGroups, replicationGroupOf(c, g))

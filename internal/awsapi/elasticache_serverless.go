@@ -44,8 +44,8 @@ type createServerlessCacheRequest struct {
 	Description         string
 	Engine              string `aws:",required"`
 	MajorEngineVersion  string
-	SecurityGroupIds    []string `aws:"SecurityGroupIds.SecurityGroupId"`
-	Tags                []tag    `aws:"Tags.Tag"`
+	SecurityGroupIds    []string   `aws:"SecurityGroupIds.SecurityGroupId"`
+	Tags                []cacheTag `aws:"Tags.Tag"`
 	UserGroupId         string
 	SubnetIds           []string `aws:"SubnetIds.SubnetId"`
 	NetworkType         string
@@ -54,10 +54,10 @@ type createServerlessCacheRequest struct {
 func createServerlessCache(c *call, in createServerlessCacheRequest) (out serverlessCacheAnswer, err error) {
 	cache := world.Cache{Kind: world.ServerlessCache, Name: in.ServerlessCacheName, Engine: in.Engine, Version: in.MajorEngineVersion, Group: in.UserGroupId,
 		Details: world.Details{Description: in.Description, SecurityGroups: in.SecurityGroupIds, Subnets: in.SubnetIds, AtRest: true}}
-	if cache.Tags, err = tagMap(in.Tags); err != nil {
+	if cache.Tags, err = cacheTags(in.Tags); err != nil {
 		return out, err
 	}
-	if err := errors.Join(given("Engine", in.Engine), checkServerlessVersion(in.MajorEngineVersion), checkSecurityGroups(in.SecurityGroupIds), checkNetwork(in.NetworkType, "")); err != nil {
+	if err := errors.Join(notBlank("Engine", in.Engine), checkServerlessVersion(in.MajorEngineVersion), checkSecurityGroups(in.SecurityGroupIds), checkNetwork(in.NetworkType, "")); err != nil {
 		return out, err
 	}
 	info, err := c.world.CreateCache(cache)
@@ -143,7 +143,7 @@ func describeServerlessCaches(c *call, in describeServerlessCachesRequest) (out 
 	if n < 1 || n > maxRecords {
 		return out, parameterValue("Invalid value %d for MaxResults. Must be between 1 and %d", n, maxRecords)
 	}
-	caches, out.NextToken = cut(caches, cacheName, n, in.NextToken)
+	caches, out.NextToken = cutPage(caches, cacheName, n, in.NextToken)
 	out.ServerlessCaches = []serverlessCache{}
 	for _, s := range caches {
 		out.ServerlessCaches = append(out.ServerlessCaches, serverlessCacheOf(c, s))

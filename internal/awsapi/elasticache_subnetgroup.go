@@ -38,15 +38,15 @@ func subnetGroupOf(c *call, g world.SubnetGroup) cacheSubnetGroup {
 }
 
 type createCacheSubnetGroupRequest struct {
-	CacheSubnetGroupName        string   `aws:",required"`
-	CacheSubnetGroupDescription string   `aws:",required"`
-	SubnetIds                   []string `aws:"SubnetIds.SubnetIdentifier,required"`
-	Tags                        []tag    `aws:"Tags.Tag"`
+	CacheSubnetGroupName        string     `aws:",required"`
+	CacheSubnetGroupDescription string     `aws:",required"`
+	SubnetIds                   []string   `aws:"SubnetIds.SubnetIdentifier,required"`
+	Tags                        []cacheTag `aws:"Tags.Tag"`
 }
 
 func createCacheSubnetGroup(c *call, in createCacheSubnetGroupRequest) (out cacheSubnetGroupAnswer, err error) {
 	g := world.SubnetGroup{Name: in.CacheSubnetGroupName, Description: in.CacheSubnetGroupDescription, Subnets: in.SubnetIds}
-	if g.Tags, err = tagMap(in.Tags); err != nil {
+	if g.Tags, err = cacheTags(in.Tags); err != nil {
 		return out, err
 	}
 	g, err = c.world.CreateSubnetGroup(g)
@@ -97,7 +97,7 @@ func describeCacheSubnetGroups(c *call, in describeCacheSubnetGroupsRequest) (ou
 	if err != nil {
 		return out, err
 	}
-	groups, out.Marker, err = page(groups, name, in.MaxRecords, in.Marker)
+	groups, out.Marker, err = recordsPage(groups, name, in.MaxRecords, in.Marker)
 	out.CacheSubnetGroups = []cacheSubnetGroup{}
 	for _, g := range groups {
 		out.CacheSubnetGroups = append(out.CacheSubnetGroups, subnetGroupOf(c, g))

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-type tag struct{ Key, Value string }
+type cacheTag struct{ Key, Value string }
 
-// tagMap is a list of tags by key.
-func tagMap(tags []tag) (map[string]string, error) {
+// cacheTags is a list of tags by key.
+func cacheTags(tags []cacheTag) (map[string]string, error) {
 	if tags == nil {
 		return nil, nil
 	}
@@ -22,54 +22,54 @@ func tagMap(tags []tag) (map[string]string, error) {
 	return byKey, nil
 }
 
-type tagList struct {
-	TagList []tagAnswer `aws:"TagList.Tag"`
+type cacheTagList struct {
+	TagList []cacheTagAnswer `aws:"TagList.Tag"`
 }
 
-// tagAnswer is a tag in an answer, which has a value even if that is empty.
-type tagAnswer struct {
+// cacheTagAnswer is a tag in an answer, which has a value even if that is empty.
+type cacheTagAnswer struct {
 	Key   string
 	Value *string
 }
 
-func tagListOf(tags map[string]string) tagList {
-	list := tagList{[]tagAnswer{}}
+func cacheTagListOf(tags map[string]string) cacheTagList {
+	list := cacheTagList{[]cacheTagAnswer{}}
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		value := tags[key]
-		list.TagList = append(list.TagList, tagAnswer{key, &value})
+		list.TagList = append(list.TagList, cacheTagAnswer{key, &value})
 	}
 	return list
 }
 
-type addTagsRequest struct {
-	ResourceName string `aws:",required"`
-	Tags         []tag  `aws:"Tags.Tag,required"`
+type addCacheTagsRequest struct {
+	ResourceName string     `aws:",required"`
+	Tags         []cacheTag `aws:"Tags.Tag,required"`
 }
 
-func addTags(c *call, in addTagsRequest) (tagList, error) {
-	set, err := tagMap(in.Tags)
+func addCacheTags(c *call, in addCacheTagsRequest) (cacheTagList, error) {
+	set, err := cacheTags(in.Tags)
 	if err != nil {
-		return tagList{}, err
+		return cacheTagList{}, err
 	}
 	tags, err := c.world.ChangeTags(in.ResourceName, set, nil)
-	return tagListOf(tags), err
+	return cacheTagListOf(tags), err
 }
 
-type listTagsRequest struct {
+type listCacheTagsRequest struct {
 	ResourceName string `aws:",required"`
 }
 
-func listTags(c *call, in listTagsRequest) (tagList, error) {
+func listCacheTags(c *call, in listCacheTagsRequest) (cacheTagList, error) {
 	tags, err := c.world.Tags(in.ResourceName)
-	return tagListOf(tags), err
+	return cacheTagListOf(tags), err
 }
 
-type removeTagsRequest struct {
+type removeCacheTagsRequest struct {
 	ResourceName string   `aws:",required"`
 	TagKeys      []string `aws:",required"`
 }
 
-func removeTags(c *call, in removeTagsRequest) (tagList, error) {
+func removeCacheTags(c *call, in removeCacheTagsRequest) (cacheTagList, error) {
 	tags, err := c.world.ChangeTags(in.ResourceName, nil, in.TagKeys)
-	return tagListOf(tags), err
+	return cacheTagListOf(tags), err
 }

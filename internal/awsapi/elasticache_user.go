@@ -7,7 +7,7 @@ import (
 	"github.com/rediam/rediam/internal/world"
 )
 
-type userAnswer struct {
+type cacheUserAnswer struct {
 	UserId, UserName, Status, Engine, MinimumEngineVersion, AccessString string
 
 	UserGroupIds   []string
@@ -18,8 +18,8 @@ type userAnswer struct {
 	ARN string
 }
 
-func userOf(c *call, u world.UserInfo) userAnswer {
-	answer := userAnswer{UserId: u.ID, UserName: u.Name, Status: u.Status, Engine: u.Engine, MinimumEngineVersion: u.MinimumVersion, AccessString: u.Access,
+func cacheUserOf(c *call, u world.UserInfo) cacheUserAnswer {
+	answer := cacheUserAnswer{UserId: u.ID, UserName: u.Name, Status: u.Status, Engine: u.Engine, MinimumEngineVersion: u.MinimumVersion, AccessString: u.Access,
 		UserGroupIds: u.Groups, ARN: c.world.UserARN(u.User)}
 	answer.Authentication.Type = strings.TrimSuffix(string(u.Auth), "-required")
 	if n := len(u.Passwords); n > 0 {
@@ -57,7 +57,7 @@ func authentication(mode *authenticationMode, passwords []string, none *bool) (a
 	return auth, secrets, nil
 }
 
-type createUserRequest struct {
+type createCacheUserRequest struct {
 	UserId             string `aws:",required"`
 	UserName           string `aws:",required"`
 	Engine             string `aws:",required"`
@@ -65,10 +65,10 @@ type createUserRequest struct {
 	Passwords          []string
 	NoPasswordRequired *bool
 	AuthenticationMode *authenticationMode
-	Tags               []tag `aws:"Tags.Tag"`
+	Tags               []cacheTag `aws:"Tags.Tag"`
 }
 
-func createUser(c *call, in createUserRequest) (out userAnswer, err error) {
+func createCacheUser(c *call, in createCacheUserRequest) (out cacheUserAnswer, err error) {
 	u := world.User{ID: in.UserId, Name: in.UserName, Engine: in.Engine, Access: in.AccessString}
 	if u.Auth, u.Passwords, err = authentication(in.AuthenticationMode, in.Passwords, in.NoPasswordRequired); err != nil {
 		return out, err
@@ -76,18 +76,18 @@ func createUser(c *call, in createUserRequest) (out userAnswer, err error) {
 	if u.Auth == "" {
 		return out, parameterValue("No password was provided. If you want to create/update the user without password, please use the NoPasswordRequired flag.")
 	}
-	if u.Tags, err = tagMap(in.Tags); err != nil {
+	if u.Tags, err = cacheTags(in.Tags); err != nil {
 		return out, err
 	}
-	if err := given("UserId", u.ID, "UserName", u.Name, "Engine", u.Engine, "AccessString", u.Access); err != nil {
+	if err := notBlank("UserId", u.ID, "UserName", u.Name, "Engine", u.Engine, "AccessString", u.Access); err != nil {
 		return out, err
 	}
 	info, err := c.world.CreateUser(u)
-	return userOf(c, info), err
+	return cacheUserOf(c, info), err
 }
 
-// given refuses members that are there but blank: the world would give them defaults.
-func given(namesAndValues ...string) error {
+// notBlank refuses members that are there but blank: the world would give them defaults.
+func notBlank(namesAndValues ...string) error {
 	for i := 0; i < len(namesAndValues); i += 2 {
 		if strings.TrimSpace(namesAndValues[i+1]) == "" {
 			return parameterValue("The parameter %s must be provided and must not be blank.", namesAndValues[i])
@@ -96,7 +96,7 @@ func given(namesAndValues ...string) error {
 	return nil
 }
 
-type modifyUserRequest struct {
+type modifyCacheUserRequest struct {
 	UserId             string `aws:",required"`
 	AccessString       string
 	AppendAccessString string
@@ -106,7 +106,7 @@ type modifyUserRequest struct {
 	Engine             string
 }
 
-func modifyUser(c *call, in modifyUserRequest) (out userAnswer, err error) {
+func modifyCacheUser(c *call, in modifyCacheUserRequest) (out cacheUserAnswer, err error) {
 	auth, passwords, err := authentication(in.AuthenticationMode, in.Passwords, in.NoPasswordRequired)
 	switch {
 	case err != nil:
@@ -129,19 +129,19 @@ func modifyUser(c *call, in modifyUserRequest) (out userAnswer, err error) {
 		}
 		return nil
 	})
-	return userOf(c, info), err
+	return cacheUserOf(c, info), err
 }
 
-type deleteUserRequest struct {
+type deleteCacheUserRequest struct {
 	UserId string `aws:",required"`
 }
 
-func deleteUser(c *call, in deleteUserRequest) (userAnswer, error) {
+func deleteCacheUser(c *call, in deleteCacheUserRequest) (cacheUserAnswer, error) {
 	info, err := c.world.RemoveUser(world.ElastiCache, in.UserId)
-	return userOf(c, info), err
+	return cacheUserOf(c, info), err
 }
 
-type describeUsersRequest struct {
+type describeCacheUsersRequest struct {
 	Engine, UserId string
 	Filters        []struct {
 		Name   string   `aws:",required"`
@@ -151,12 +151,12 @@ type describeUsersRequest struct {
 	Marker     string
 }
 
-type describeUsersAnswer struct {
-	Users  []userAnswer
+type describeCacheUsersAnswer struct {
+	Users  []cacheUserAnswer
 	Marker string
 }
 
-func describeUsers(c *call, in describeUsersRequest) (out describeUsersAnswer, err error) {
+func describeCacheUsers(c *call, in describeCacheUsersRequest) (out describeCacheUsersAnswer, err error) {
 	id := func(u world.UserInfo) string { return u.ID }
 	users, err := only(c.world.Users(world.ElastiCache), id, strings.ToLower(in.UserId), missing("UserNotFound", "User", in.UserId))
 	if err != nil {
@@ -172,10 +172,10 @@ func describeUsers(c *call, in describeUsersRequest) (out describeUsersAnswer, e
 	if in.Engine != "" {
 		users = slices.DeleteFunc(users, func(u world.UserInfo) bool { return u.Engine != strings.ToLower(in.Engine) })
 	}
-	users, out.Marker, err = page(users, id, in.MaxRecords, in.Marker)
-	out.Users = []userAnswer{}
+	users, out.Marker, err = recordsPage(users, id, in.MaxRecords, in.Marker)
+	out.Users = []cacheUserAnswer{}
 	for _, u := range users {
-		out.Users = append(out.Users, userOf(c, u))
+		out.Users = append(out.Users, cacheUserOf(c, u))
 	}
 	return out, err
 }

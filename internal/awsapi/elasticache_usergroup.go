@@ -32,15 +32,15 @@ type createUserGroupRequest struct {
 	UserGroupId string `aws:",required"`
 	Engine      string `aws:",required"`
 	UserIds     []string
-	Tags        []tag `aws:"Tags.Tag"`
+	Tags        []cacheTag `aws:"Tags.Tag"`
 }
 
 func createUserGroup(c *call, in createUserGroupRequest) (out userGroupAnswer, err error) {
 	g := world.Group{ID: in.UserGroupId, Engine: in.Engine, Users: in.UserIds}
-	if g.Tags, err = tagMap(in.Tags); err != nil {
+	if g.Tags, err = cacheTags(in.Tags); err != nil {
 		return out, err
 	}
-	if err := given("UserGroupId", g.ID, "Engine", g.Engine); err != nil {
+	if err := notBlank("UserGroupId", g.ID, "Engine", g.Engine); err != nil {
 		return out, err
 	}
 	info, err := c.world.CreateGroup(g)
@@ -93,7 +93,7 @@ func describeUserGroups(c *call, in describeUserGroupsRequest) (out describeUser
 	if err != nil {
 		return out, err
 	}
-	groups, out.Marker, err = page(groups, id, in.MaxRecords, in.Marker)
+	groups, out.Marker, err = recordsPage(groups, id, in.MaxRecords, in.Marker)
 	out.UserGroups = []userGroupAnswer{}
 	for _, g := range groups {
 		out.UserGroups = append(out.UserGroups, userGroupOf(c, g))

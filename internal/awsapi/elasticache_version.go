@@ -34,6 +34,6 @@ func describeCacheEngineVersions(_ *call, in describeCacheEngineVersionsRequest)
 			versions = append(versions, cacheEngineVersion{v.Engine, v.Version, v.Family, name, fmt.Sprintf("%s version %s", v.Engine, v.Version)})
 		}
 	}
-	out.CacheEngineVersions, out.Marker, err = page(versions, func(v cacheEngineVersion) string { return v.Engine + " " + v.EngineVersion }, in.MaxRecords, in.Marker)
+	out.CacheEngineVersions, out.Marker, err = recordsPage(versions, func(v cacheEngineVersion) string { return v.Engine + " " + v.EngineVersion }, in.MaxRecords, in.Marker)
 	return out, err
 }
