@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,36 +24,8 @@ type cli struct {
 // newCLI skips the test without the AWS CLI, unless REDIAM_REQUIRE names aws.
 func newCLI(t *testing.T, k emulator.Key) cli {
 	t.Helper()
-	return cliAt(t, installed.Path(t, "aws"), k)
-}
-
-// eachCLI runs a test with every AWS CLI in PATH: distributions have another than AWS.
-func eachCLI(t *testing.T, k emulator.Key, test func(*testing.T, cli)) {
-	first := installed.Path(t, "aws")
-	paths := []string{first}
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		path, err := exec.LookPath(filepath.Join(dir, "aws"))
-		if err == nil && !slices.ContainsFunc(paths, func(other string) bool { return sameFile(path, other) }) {
-			paths = append(paths, path)
-		}
-	}
-	for _, path := range paths {
-		c := cliAt(t, path, k)
-		version, _ := c.run(t, "--version")
-		t.Run(strings.Fields(version + " ?")[0], func(t *testing.T) { test(t, c) })
-	}
-}
-
-func sameFile(a, b string) bool {
-	one, err := os.Stat(a)
-	other, err2 := os.Stat(b)
-	return err == nil && err2 == nil && os.SameFile(one, other)
-}
-
-func cliAt(t *testing.T, path string, k emulator.Key) cli {
-	t.Helper()
 	none := t.TempDir() + "/none"
-	c := cli{path, []string{"AWS_ACCESS_KEY_ID=" + k.ID, "AWS_SECRET_ACCESS_KEY=" + string(k.Secret), "AWS_SESSION_TOKEN=" + string(k.SessionToken),
+	c := cli{installed.Path(t, "aws"), []string{"AWS_ACCESS_KEY_ID=" + k.ID, "AWS_SECRET_ACCESS_KEY=" + string(k.Secret), "AWS_SESSION_TOKEN=" + string(k.SessionToken),
 		"AWS_DEFAULT_REGION=us-east-1", "AWS_CONFIG_FILE=" + none, "AWS_SHARED_CREDENTIALS_FILE=" + none,
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1", "NO_PROXY=127.0.0.1"}}
 	for _, variable := range os.Environ() {

@@ -70,7 +70,11 @@ func tables(t *testing.T) string {
 
 func memberNames(input reflect.Type) (names []string) {
 	for _, m := range members(input) {
-		names = append(names, m.name)
+		if f := input.Field(m.index); strings.HasSuffix(f.Tag.Get("aws"), ",inline") {
+			names = append(names, memberNames(f.Type)...)
+		} else {
+			names = append(names, m.name)
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -3,21 +3,40 @@ package awsapi_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rediam/rediam/emulator"
 )
 
+// everyCLI runs a test with every AWS CLI in PATH: distributions have another than AWS.
+func everyCLI(t *testing.T, k emulator.Key, test func(*testing.T, cli)) {
+	t.Helper()
+	c := newCLI(t, k) // skips the test if there is none
+	tried := map[string]bool{}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path, err := filepath.EvalSymlinks(filepath.Join(dir, "aws"))
+		if err != nil || tried[path] {
+			continue
+		}
+		tried[path] = true
+		c.path = path
+		version, _ := c.run(t, "--version")
+		t.Run(strings.Fields(version + " ?")[0], func(t *testing.T) { test(t, c) })
+	}
+}
+
 // The commands of AWS's walk-throughs, as they are typed.
 func TestTheCLIMakesACacheThatATokenOpens(t *testing.T) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
 	key := admin(t, srv)
 	for i := range 110 { // more than a page
-		must(t, srv.PutUser(emulator.User{Name: fmt.Sprintf("user-%d", i)}))
+		noError(t, srv.PutUser(emulator.User{Name: fmt.Sprintf("user-%d", i)}))
 	}
 	number := 0
-	eachCLI(t, key, func(t *testing.T, c cli) {
+	everyCLI(t, key, func(t *testing.T, c cli) {
 		number++
 		suffix := fmt.Sprint("-0", number)
 		run := func(command string, quoted ...string) string {
@@ -37,7 +56,7 @@ func TestTheCLIMakesACacheThatATokenOpens(t *testing.T) {
 				PasswordCount int
 			}
 		}
-		must(t, json.Unmarshal([]byte(made), &user))
+		noError(t, json.Unmarshal([]byte(made), &user))
 		if user.AccessString != "off ~keys* -@all +get" || user.Status != "active" || user.MinimumEngineVersion != "6.0" || user.UserGroupIds == nil || user.Authentication.Type != "password" || user.Authentication.PasswordCount != 1 {
 			t.Errorf("create-user: %s", made)
 		}
@@ -58,13 +77,13 @@ func TestTheCLIMakesACacheThatATokenOpens(t *testing.T) {
 				}
 			}
 		}
-		must(t, json.Unmarshal([]byte(run("describe-replication-groups --replication-group-id cache"+suffix)), &described))
+		noError(t, json.Unmarshal([]byte(run("describe-replication-groups --replication-group-id cache"+suffix)), &described))
 		e := described.ReplicationGroups[0].NodeGroups[0].PrimaryEndpoint
 		where := fmt.Sprintf("%s:%d", e.Address, e.Port)
 		cache := srv.Cache("cache" + suffix)
-		must(t, dial(t, where, cache.TLS, "iam"+suffix, token(t, srv, key, "cache"+suffix, "iam"+suffix)).Ping(t.Context()).Err())
+		noError(t, dial(t, where, cache.TLS, "iam"+suffix, token(t, srv, key, "cache"+suffix, "iam"+suffix)).Ping(t.Context()).Err())
 		run("modify-replication-group --replication-group-id cache" + suffix + " --user-group-ids-to-add premade" + suffix + " --user-group-ids-to-remove group" + suffix)
-		must(t, dial(t, where, cache.TLS, "", "").Ping(t.Context()).Err())
+		noError(t, dial(t, where, cache.TLS, "", "").Ping(t.Context()).Err())
 		if users := run("describe-users"); strings.Count(users, `"UserId"`) != 111+2*number {
 			t.Errorf("describe-users lists %d users", strings.Count(users, `"UserId"`))
 		}
