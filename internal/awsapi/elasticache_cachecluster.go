@@ -110,7 +110,7 @@ func createCacheCluster(c *call, in createCacheClusterRequest) (out cacheCluster
 	case clusterOn:
 		return out, parameterCombination("A cache cluster of this engine has no cluster mode: use a replication group.")
 	case is(in.TransitEncryptionEnabled), in.AuthToken != "":
-		return out, parameterCombination("Encryption feature is not supported for engine %s.", strings.ToUpper(in.Engine))
+		return out, parameterCombination("Encryption feature is not supported for engine %.32s.", strings.ToUpper(in.Engine))
 	}
 	if cache.Tags, err = cacheTags(in.Tags); err != nil {
 		return out, err

@@ -54,9 +54,18 @@ func (w *World) CreateCache(c Cache) (CacheInfo, error) {
 			return err
 		}
 		made.State = w.begin(creating)
-		return w.storeCache(made)
+		return w.storeVersioned(made)
 	})
 	return w.infoOfCache(made), err
+}
+
+// storeVersioned puts a cache whose version is enough for its group.
+func (w *World) storeVersioned(c cache) error {
+	if err := w.storeCache(c); err != nil || c.Group == "" {
+		return err
+	}
+	g, _ := w.groupOf(c.Service(), c.Group)
+	return w.checkVersions(g.Group)
 }
 
 // checkAttached is about the subnet group of a cache, without which it can have no
@@ -97,7 +106,7 @@ func (w *World) ModifyCache(kind Kind, name string, edit func(*Cache) error) (Ca
 			return err
 		}
 		made.State = w.begin(modifying)
-		return w.storeCache(made)
+		return w.storeVersioned(made)
 	})
 	return w.infoOfCache(made), err
 }

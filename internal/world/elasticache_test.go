@@ -307,3 +307,26 @@ func TestTagsKeepTheirLimits(t *testing.T) {
 		refused(t, odd, only(w.Tags(odd)), "InvalidARN", "")
 	}
 }
+
+func TestAGroupNeedsACacheThatIsNewEnough(t *testing.T) {
+	w := withGroup(t)
+	must(t, w.PutGroup(world.Group{ID: "old", Users: []string{"orders-default"}}), w.PutUser(world.User{Name: "with-password", Auth: world.AuthPassword, Passwords: []world.Secret{password}}),
+		only(w.CreateSubnetGroup(world.SubnetGroup{Name: "net", Subnets: []string{"subnet-1"}})))
+	create := func(name, group, version string) error {
+		return only(w.CreateCache(world.Cache{Name: name, Group: group, Version: version, Details: world.Details{SubnetGroup: "net"}}))
+	}
+	const too = "needs engine version 7.0"
+	refused(t, "IAM on 6.2", create("a", "orders", "6.2"), "InvalidParameterCombination", too)
+	refused(t, "users on 5.0.6", create("a", "old", "5.0.6"), "InvalidParameterCombination", "needs engine version 6.0")
+	must(t, create("a", "old", "6.2"), create("b", "orders", "7.0"))
+	refused(t, "another group", only(w.ModifyCache(world.ReplicationGroup, "a", func(c *world.Cache) error { c.Group = "orders"; return nil })), "InvalidParameterCombination", too)
+	add := func(id string) error {
+		return only(w.ModifyGroup(world.ElastiCache, "old", func(g *world.Group) error { return g.ChangeUsers([]string{id}, nil) }))
+	}
+	refused(t, "another user", add("orders-app"), "InvalidParameterCombination", too)
+	must(t, add("with-password"))
+	refused(t, "a user who changes", only(w.ModifyUser(world.ElastiCache, "with-password", func(u *world.User) error { u.Auth, u.Passwords = world.AuthIAM, nil; return nil })), "InvalidParameterCombination", too)
+	if u, _ := w.User(world.ElastiCache, "with-password"); u.Auth != world.AuthPassword {
+		t.Errorf("the refused change is made: %+v", u)
+	}
+}

@@ -237,7 +237,17 @@ func (w *World) ModifyUser(service, id string, edit func(*User) error) (info Use
 			return err
 		}
 		made.State = w.begin(modifying)
-		return w.storeUser(made)
+		if err := w.storeUser(made); err != nil {
+			return err
+		}
+		for _, g := range w.groups.rows {
+			if g.Service == made.Service && slices.Contains(g.Users, made.ID) {
+				if err := w.checkVersions(g.Group); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	})
 	return w.infoOfUser(made), err
 }

@@ -119,6 +119,33 @@ func (g Group) checkCache(c Cache) error {
 	return nil
 }
 
+// minimumVersion is that of the engine on which a group can be: the highest that one
+// of its users needs.
+func (w *World) minimumVersion(g Group) string {
+	lowest := "6.0"
+	if g.Engine == "valkey" {
+		lowest = "7.2"
+	}
+	for _, id := range g.Users {
+		if u, ok := w.userOf(g.Service, id); ok {
+			lowest = max(lowest, u.minimumVersion())
+		}
+	}
+	return lowest
+}
+
+// checkVersions refuses a group that has become too new for one of its caches. From Go
+// that may be, to see why such a cache refuses sign-ins.
+func (w *World) checkVersions(g Group) error {
+	lowest := w.minimumVersion(g)
+	for _, c := range w.cachesOf(g) {
+		if c.Version < lowest {
+			return errorf("InvalidParameterCombination", "User group %s needs engine version %s, %s has %s.", g.ID, lowest, c.Name, c.Version)
+		}
+	}
+	return nil
+}
+
 // A GroupInfo is a group as Describe shows it.
 type GroupInfo struct {
 	Group
@@ -168,7 +195,10 @@ func (w *World) ModifyGroup(service, id string, edit func(*Group) error) (GroupI
 			return err
 		}
 		made.State = w.begin(modifying)
-		return w.storeGroup(made)
+		if err := w.storeGroup(made); err != nil {
+			return err
+		}
+		return w.checkVersions(made.Group)
 	})
 	return w.infoOfGroup(made), err
 }
@@ -262,15 +292,7 @@ func (w *World) infoOfGroup(g group) GroupInfo {
 }
 
 func (w *World) describeGroup(g group) GroupInfo {
-	info := GroupInfo{Group: g.copy(), Status: cmp.Or(w.underWay(g.State), active), MinimumVersion: "6.0"}
-	if g.Engine == "valkey" {
-		info.MinimumVersion = "7.2"
-	}
-	for _, id := range g.Users {
-		if u, ok := w.userOf(g.Service, id); ok {
-			info.MinimumVersion = max(info.MinimumVersion, u.minimumVersion())
-		}
-	}
+	info := GroupInfo{Group: g.copy(), Status: cmp.Or(w.underWay(g.State), active), MinimumVersion: w.minimumVersion(g.Group)}
 	for _, c := range w.cachesOf(g.Group) {
 		info.Caches = append(info.Caches, c.copy())
 	}
