@@ -12,6 +12,7 @@ import (
 
 	"github.com/rediam/rediam/internal/engine"
 	"github.com/rediam/rediam/internal/gate"
+	"github.com/rediam/rediam/internal/world"
 )
 
 // cache is one cache that runs.
@@ -32,15 +33,17 @@ type node struct {
 // reconcile makes what runs fit the world: it runs after every change. What fails
 // is tried again after the next.
 func (s *Server) reconcile() error {
-	wanted := map[string]bool{}
+	runs := map[string]world.Running{}
 	var problems []error
 	for _, c := range s.world.Caches() {
-		wanted[c.Name] = true
 		running, err := s.run(c)
+		var addresses []string
 		if err == nil {
 			err = s.syncUsers(running)
 			running.gate.Reconcile()
+			addresses = running.addresses()
 		}
+		runs[c.Name] = world.Running{Addresses: addresses, Err: err}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("cache %s: %w", c.Name, err))
 		}
@@ -48,7 +51,7 @@ func (s *Server) reconcile() error {
 	s.mu.Lock()
 	var gone []*cache
 	for name, c := range s.caches {
-		if !wanted[name] {
+		if _, wanted := runs[name]; !wanted {
 			gone = append(gone, c)
 			delete(s.caches, name)
 		}
@@ -58,6 +61,7 @@ func (s *Server) reconcile() error {
 		c.stop()
 		problems = append(problems, s.state.put(ofPorts+c.gate.Cache, nil))
 	}
+	s.world.Report(runs)
 	return errors.Join(problems...)
 }
 
@@ -173,7 +177,11 @@ func (s *Server) openNodes(c Cache, number int) (nodes []node, err error) {
 		if err != nil {
 			return nodes, errTaken(err, i < len(kept))
 		}
-		nodes = append(nodes, node{address: s.address(listener), listener: tls.NewListener(listener, config)})
+		address := s.address(listener)
+		if !c.Plaintext {
+			listener = tls.NewListener(listener, config)
+		}
+		nodes = append(nodes, node{address: address, listener: listener})
 	}
 	return nodes, nil
 }

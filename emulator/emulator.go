@@ -36,7 +36,7 @@ import (
 
 // What exists in an emulator. docs/emulator.md lists the fields and zero values.
 type (
-	Cache   = world.Cache   // a replication group, serverless cache or MemoryDB cluster
+	Cache   = world.Cache   // a replication group, serverless cache, cache cluster or MemoryDB cluster
 	User    = world.User    // a user whom Redis knows
 	Group   = world.Group   // a user group, or an ACL of MemoryDB
 	Role    = world.Role    // an IAM role
@@ -53,6 +53,7 @@ type (
 const (
 	ReplicationGroup = world.ReplicationGroup
 	ServerlessCache  = world.ServerlessCache
+	CacheCluster     = world.CacheCluster
 	Cluster          = world.Cluster
 	AuthIAM          = world.AuthIAM
 	AuthPassword     = world.AuthPassword
@@ -113,6 +114,10 @@ type Config struct {
 	// TokenTTL shortens the life of tokens (15 minutes when zero), ConnectionTTL
 	// that of connections (12 hours when zero).
 	TokenTTL, ConnectionTTL time.Duration
+
+	// StateDelay is how long what is made, changed or deleted by AWS's API is shown as
+	// creating, modifying or deleting, by the emulator's clock. Zero means not at all.
+	StateDelay time.Duration
 
 	// Expose makes the emulator listen on every interface of this machine, for
 	// clients that reach it under this host name: a service container, say.
@@ -226,6 +231,11 @@ func (s *Server) open() (err error) {
 	if err := s.dir.write("ca.pem", s.ca.pem); err != nil {
 		return err
 	}
+	s.world.StateDelay = s.config.StateDelay
+	if engine.OneNode(s.config.Engine) {
+		s.world.OneNode = engine.ErrOneNode
+	}
+	s.world.Report(nil)
 	if err := s.serveAWS(); err != nil {
 		return err
 	}
@@ -260,7 +270,7 @@ func (c Config) check() error {
 		wrong(c.Region != "" && !regionName.MatchString(c.Region), "region: it must have the form eu-west-1"),
 		wrong(c.CachePort < 0 || c.CachePort+max(c.Nodes-1, 0) > 65535, "cache-port: it must be from 0 to 65535, for each node"),
 		wrong(c.Nodes > 1 && engine.OneNode(c.Engine), "nodes: "+engine.ErrOneNode.Error()),
-		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0, "token-ttl and connection-ttl: they cannot be negative"),
+		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0 || c.StateDelay < 0, "token-ttl, connection-ttl and state-delay: they cannot be negative"),
 		wrong(c.TokenTTL > sigv4.MaxExpires*time.Second, "token-ttl: AWS's tokens live 15 minutes at most"))
 }
 

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-
-	"github.com/rediam/rediam/internal/engine"
 )
 
 // An Endpoint is how to reach a cache.
@@ -18,7 +16,7 @@ type Endpoint struct {
 	Name  string      // what to sign
 	Addr  string      // 127.0.0.1:port, of the first node
 	Nodes []string    // the addresses of all nodes, Addr among them
-	TLS   *tls.Config // trusts the emulator's authority and verifies; a fresh copy
+	TLS   *tls.Config // trusts the emulator's authority and verifies; a fresh copy. Nil for a cache in plaintext
 }
 
 // Cache tells how to reach a cache. One that does not run has an address that
@@ -29,6 +27,9 @@ func (s *Server) Cache(name string) Endpoint {
 	e := Endpoint{
 		Name: strings.ToLower(name),
 		TLS:  &tls.Config{RootCAs: s.ca.pool(), ServerName: cmp.Or(s.config.Expose, "localhost"), MinVersion: tls.VersionTLS12},
+	}
+	if c, _ := s.world.Cache(name); c.Plaintext {
+		e.TLS = nil
 	}
 	e.Addr = e.Name + ".invalid:6379"
 	if c, ok := s.caches[e.Name]; ok {
@@ -144,12 +145,7 @@ func credentials(k Key) aws.Credentials {
 
 // PutCache makes or changes a cache. A cluster of several nodes needs redis-server
 // or valkey-server as engine; one takes two seconds until it answers.
-func (s *Server) PutCache(c Cache) error {
-	if c.Nodes > 1 && engine.OneNode(s.config.Engine) {
-		return &Error{Code: "InvalidParameterCombination", Message: engine.ErrOneNode.Error()}
-	}
-	return s.world.PutCache(c)
-}
+func (s *Server) PutCache(c Cache) error { return s.world.PutCache(c) }
 
 // DeleteCache ends a cache.
 func (s *Server) DeleteCache(name string) error { return s.world.DeleteCache(name) }

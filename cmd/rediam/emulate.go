@@ -29,6 +29,7 @@ type emulateCommand struct {
 	Account             string         `default:"123456789012" placeholder:"ID" help:"AWS account of everything."`
 	TokenTTL            time.Duration  `name:"token-ttl" default:"15m" help:"Life of a token."`
 	ConnectionTTL       time.Duration  `name:"connection-ttl" default:"12h" help:"Life of a connection after its last sign-in."`
+	StateDelay          time.Duration  `placeholder:"DURATION" help:"How long what the AWS API makes, changes or deletes is shown as creating, modifying or deleting; not at all by default."`
 	OneTime             bool           `help:"Refuse a token that has been used before, which AWS does not."`
 	LenientResourceType bool           `help:"Accept tokens with or without ResourceType on caches of either kind."`
 	Expose              string         `placeholder:"HOST" help:"Listen on every interface, for clients that reach this machine as HOST, such as a service container's name. Whoever can reach it can use it."`
@@ -75,7 +76,7 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 		Engine: engine, Listen: c.Listen, CachePort: int(c.CachePort),
 		Region: c.Region, Account: c.Account,
 		Cache: c.Cache, User: c.User, Nodes: c.Nodes, Empty: c.Empty,
-		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL,
+		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL, StateDelay: c.StateDelay,
 		OneTime: c.OneTime, LenientResourceType: c.LenientResourceType, Expose: c.Expose, State: c.State,
 	}
 	switch {

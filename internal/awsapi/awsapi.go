@@ -95,6 +95,11 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host}
 	result, err = operation.run(c, form)
 	h.lint(c)
+	var behind *world.Behind
+	if errors.As(err, &behind) { // as on AWS, where it would come later: Describe shows the cache create-failed or modifying
+		h.Log.Error("a change is made, but not followed", "action", action, "error", err)
+		err = nil
+	}
 	return action, result, err
 }
 
@@ -202,11 +207,13 @@ func statusOf(code string, p protocol) int {
 		return http.StatusBadRequest
 	}
 	switch code {
+	case "InternalFailure":
+		return http.StatusInternalServerError
 	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied":
 		return http.StatusForbidden
 	case "AuthFailure":
 		return http.StatusUnauthorized
-	case "NoSuchEntity":
+	case "NoSuchEntity", "UserNotFound", "UserGroupNotFound", "ReplicationGroupNotFoundFault", "CacheClusterNotFound", "ServerlessCacheNotFoundFault", "CacheParameterGroupNotFound", "TagNotFound":
 		return http.StatusNotFound
 	case "EntityAlreadyExists", "DeleteConflict", "LimitExceeded":
 		return http.StatusConflict

@@ -28,6 +28,18 @@ func FuzzHandler(f *testing.F) {
 	f.Add("iam", "Action=SimulateCustomPolicy&ActionNames.member.1=a:b&PolicyInputList.member.1="+everything+"&ContextEntries.member.1.ContextKeyName=a:b", "", "")
 	f.Add("iam", "Action=UpdateUser&UserName=admin&NewUserName=admin&NewPath=/x/", "", "")
 	f.Add("iam", "Action=CreateAccessKey", "", "")
+	for _, body := range []string{
+		"Action=CreateUser&UserId=a&UserName=a&Engine=redis&AccessString=on+~*&AuthenticationMode.Type=iam&Tags.Tag.1.Key=k&Tags.Tag.1.Value=v",
+		"Action=CreateUserGroup&UserGroupId=g&Engine=redis&UserIds.member.1=default", "Action=ModifyUserGroup&UserGroupId=g&UserIdsToAdd.member.1=a",
+		"Action=CreateCacheSubnetGroup&CacheSubnetGroupName=n&CacheSubnetGroupDescription=d&SubnetIds.SubnetIdentifier.1=subnet-1",
+		"Action=CreateReplicationGroup&ReplicationGroupId=r&ReplicationGroupDescription=d&TransitEncryptionEnabled=true&UserGroupIds.member.1=g&CacheSubnetGroupName=n&NumNodeGroups=3",
+		"Action=ModifyReplicationGroup&ReplicationGroupId=r&AuthToken=sixteen-letters!&AuthTokenUpdateStrategy=ROTATE&RemoveUserGroups=true",
+		"Action=CreateCacheCluster&CacheClusterId=c&Engine=redis&NumCacheNodes=1", "Action=DescribeCacheClusters&ShowCacheNodeInfo=true&MaxRecords=20&Marker=c",
+		"Action=CreateServerlessCache&ServerlessCacheName=s&Engine=valkey&MajorEngineVersion=8", "Action=DescribeUsers&Filters.member.1.Name=UserId&Filters.member.1.Values.member.1=a",
+		"Action=AddTagsToResource&ResourceName=arn:aws:elasticache:us-east-1:123456789012:user:a&Tags.Tag.1.Key=k",
+	} {
+		f.Add("elasticache", body, "", "")
+	}
 	f.Add("ec2", "Action=<&>\x00\xff", "", "a=b&c")
 	f.Add("memorydb", "{}", "AmazonMemoryDB.CreateUser", "")
 	f.Add("", "", ".", "%zz")

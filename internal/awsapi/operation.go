@@ -21,6 +21,8 @@ var services = map[string]service{
 	"ec2": {namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", ec2: true},
 	"iam": {namespace: "https://iam.amazonaws.com/doc/2010-05-08/", operations: iamOperations},
 	"sts": {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", operations: stsOperations},
+
+	"elasticache": {namespace: "http://elasticache.amazonaws.com/doc/2015-02-02/", operations: elastiCacheOperations},
 }
 
 // An operation is one call of a service.

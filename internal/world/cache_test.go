@@ -134,8 +134,8 @@ func TestGroupsThatBreakARuleAreRefused(t *testing.T) {
 		{"no default user", world.Group{ID: "g", Users: []string{"orders-app"}}, "DefaultUserRequired", "User group needs to contain a user with the user name default."},
 		{"two default users", world.Group{ID: "g", Users: []string{"orders-default", "second-default"}}, "DuplicateUserName", "default"},
 		{"a user twice", world.Group{ID: "g", Users: []string{"orders-default", "orders-app", "Orders-App"}}, "DuplicateUserName", "orders-app"},
-		{"a Valkey user with Redis", world.Group{ID: "g", Users: []string{"orders-default", "on-valkey"}}, "InvalidParameterCombination", "engine valkey"},
-		{"no password with Valkey", world.Group{ID: "g", Engine: "valkey", Users: []string{"orders-default"}}, "InvalidParameterCombination", "No-password-required"},
+		{"a Valkey user with Redis", world.Group{ID: "g", Users: []string{"orders-default", "on-valkey"}}, "InvalidParameterValue", "engine valkey"},
+		{"no password with Valkey", world.Group{ID: "g", Engine: "valkey", Users: []string{"orders-default"}}, "InvalidParameterValue", "No-password-required"},
 		{"101 users", world.Group{ID: "g", Users: many}, "InvalidParameterValue", "at most 100 users"},
 	} {
 		refused(t, test.what, w.PutGroup(test.group), test.code, test.message)

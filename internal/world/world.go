@@ -29,11 +29,19 @@ type World struct {
 	// It is called for one change at a time. Set it before the world is shared.
 	Save func(records map[string][]byte) error `json:"-"`
 
+	// StateDelay is how long a change that comes by AWS's API is shown as creating,
+	// modifying or deleting; it is made at once all the same. Set it, and OneNode, before
+	// the world is shared.
+	StateDelay time.Duration
+	// OneNode is why a cache can have one node only; nil means that it can have several.
+	OneNode error `json:"-"`
+
 	mu       sync.RWMutex // guards all below
 	journal  journal      // of the change in progress
 	users    table[user]  // by service and id
-	groups   table[Group] // likewise
-	caches   table[Cache] // by name: replication groups, serverless caches and clusters share no names here
+	groups   table[group] // likewise
+	caches   table[cache] // by name: replication groups, serverless caches and clusters share no names here
+	subnets  table[SubnetGroup]
 	iamUsers table[iamUser]
 	roles    table[role]    // both by account and name
 	managed  table[managed] // policies by ARN
@@ -42,7 +50,8 @@ type World struct {
 	used     map[string]Use // of long-term keys, by id
 	clock    table[time.Duration]
 	tables   []saver
-	sweep    time.Time // when expired keys are next thrown away
+	running  map[string]Running // by name of the cache; not saved; nil if nobody tells
+	sweep    time.Time          // when expired keys are next thrown away
 	changed  []func() error
 	changing sync.Mutex // makes one change, with its callbacks, at a time
 }
@@ -63,14 +72,16 @@ func New(region, accountID string) *World {
 		journal:   journal{changed: map[string]func() ([]byte, error){}},
 	}
 	add(w, &w.users, table[user]{name: "user", pack: packUser, unpack: unpackUser})
-	add(w, &w.groups, table[Group]{name: "group", pack: plain[Group], unpack: fromJSON[Group]})
-	add(w, &w.caches, table[Cache]{name: "cache", pack: plain[Cache], unpack: fromJSON[Cache]})
+	add(w, &w.groups, table[group]{name: "group", pack: plain[group], unpack: fromJSON[group]})
+	add(w, &w.caches, table[cache]{name: "cache", pack: packCache, unpack: unpackCache})
+	add(w, &w.subnets, table[SubnetGroup]{name: "subnet-group", pack: plain[SubnetGroup], unpack: fromJSON[SubnetGroup], quiet: true})
 	add(w, &w.iamUsers, table[iamUser]{name: "iam-user", pack: packIAMUser, unpack: unpackIAMUser, quiet: true})
 	add(w, &w.roles, table[role]{name: "role", pack: packRole, unpack: unpackRole, quiet: true})
 	add(w, &w.managed, table[managed]{name: "policy", pack: packManaged, unpack: unpackManaged, quiet: true})
 	add(w, &w.profiles, table[InstanceProfile]{name: "instance-profile", pack: plain[InstanceProfile], unpack: fromJSON[InstanceProfile], quiet: true})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
+	w.users.rows[of(ElastiCache, defaultUser)] = premade()
 	return w
 }
 
@@ -110,8 +121,8 @@ func errorf(code, format string, args ...any) *Error {
 }
 
 // OnChange has f called after every change of caches, their users and groups and of
-// the clock, before the call that made the change returns, which returns what f does:
-// the world is then changed all the same. f may read the world but not change it.
+// the clock, before the call that made the change returns, which returns what f does,
+// as a *Behind: the world is then changed all the same. f may read the world but not change it.
 // Call it before the world is shared.
 func (w *World) OnChange(f func() error) {
 	w.mu.Lock()
@@ -147,13 +158,17 @@ func (w *World) change(f func() error) error {
 	for _, f := range listeners {
 		problems = append(problems, f())
 	}
-	return errors.Join(problems...)
+	if err := errors.Join(problems...); err != nil {
+		return &Behind{err}
+	}
+	return nil
 }
 
 // try runs f, and takes back what it has done if it fails.
 func (w *World) try(f func() error) (records map[string][]byte, loud bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.sweepGone()
 	if err = f(); err == nil && w.Save != nil {
 		records, err = w.journal.records()
 	}
@@ -167,8 +182,11 @@ func (w *World) try(f func() error) (records map[string][]byte, loud bool, err e
 func (w *World) Now() time.Time {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	return time.Now().Add(w.clock.rows[""])
+	return w.now()
 }
+
+// now is Now under the lock.
+func (w *World) now() time.Time { return time.Now().Add(w.clock.rows[""]) }
 
 // maxOffset is how far the clock may be moved on.
 const maxOffset = 100 * 365 * 24 * time.Hour

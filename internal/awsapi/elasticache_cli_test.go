@@ -1,0 +1,105 @@
+package awsapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rediam/rediam/emulator"
+)
+
+// everyCLI runs a test with every AWS CLI in PATH: distributions have another than AWS.
+func everyCLI(t *testing.T, k emulator.Key, test func(*testing.T, cli)) {
+	t.Helper()
+	c := newCLI(t, k) // skips the test if there is none
+	tried := map[string]bool{}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path, err := filepath.EvalSymlinks(filepath.Join(dir, "aws"))
+		if err != nil || tried[path] {
+			continue
+		}
+		tried[path] = true
+		c.path = path
+		version, _ := c.run(t, "--version")
+		t.Run(strings.Fields(version + " ?")[0], func(t *testing.T) { test(t, c) })
+	}
+}
+
+// The commands of AWS's walk-throughs, as they are typed.
+func TestTheCLIMakesACacheThatATokenOpens(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
+	key := admin(t, srv)
+	for i := range 110 { // more than a page
+		noError(t, srv.PutUser(emulator.User{Name: fmt.Sprintf("user-%d", i)}))
+	}
+	number := 0
+	everyCLI(t, key, func(t *testing.T, c cli) {
+		number++
+		suffix := fmt.Sprint("-0", number)
+		run := func(command string, quoted ...string) string {
+			t.Helper()
+			output, ok := c.elastiCache(t, srv, command, quoted...)
+			if !ok {
+				t.Fatalf("%s: %s", command, output)
+			}
+			return output
+		}
+		made := run("create-user --user-id off"+suffix+" --user-name default --engine redis --authentication-mode", `Type=password,Passwords="a-str0ng-pa))word"`, "--access-string", "off +get ~keys*")
+		var user struct {
+			AccessString, Status, MinimumEngineVersion string
+			UserGroupIds                               []string
+			Authentication                             struct {
+				Type          string
+				PasswordCount int
+			}
+		}
+		noError(t, json.Unmarshal([]byte(made), &user))
+		if user.AccessString != "off ~keys* -@all +get" || user.Status != "active" || user.MinimumEngineVersion != "6.0" || user.UserGroupIds == nil || user.Authentication.Type != "password" || user.Authentication.PasswordCount != 1 {
+			t.Errorf("create-user: %s", made)
+		}
+		run("create-user --user-id iam"+suffix+" --user-name iam"+suffix+" --engine redis --authentication-mode Type=iam --access-string", "on ~* +@all")
+		run("create-user-group --user-group-id group" + suffix + " --engine redis --user-ids off" + suffix + " iam" + suffix)
+		run("create-user-group --user-group-id premade" + suffix + " --engine redis --user-ids default iam" + suffix)
+		run("create-cache-subnet-group --cache-subnet-group-name net" + suffix + " --cache-subnet-group-description x --subnet-ids subnet-1 subnet-2")
+		run("create-replication-group --replication-group-id cache" + suffix + " --replication-group-description x --engine redis --engine-version 7.0 --cache-node-type cache.m6g.large" +
+			" --transit-encryption-enabled --cache-subnet-group-name net" + suffix + " --security-group-ids sg-1 --user-group-ids group" + suffix + " --tags Key=env,Value=test")
+		run("wait replication-group-available --replication-group-id cache" + suffix)
+		var described struct {
+			ReplicationGroups []struct {
+				NodeGroups []struct {
+					PrimaryEndpoint struct {
+						Address string
+						Port    int
+					}
+				}
+			}
+		}
+		noError(t, json.Unmarshal([]byte(run("describe-replication-groups --replication-group-id cache"+suffix)), &described))
+		e := described.ReplicationGroups[0].NodeGroups[0].PrimaryEndpoint
+		where := fmt.Sprintf("%s:%d", e.Address, e.Port)
+		cache := srv.Cache("cache" + suffix)
+		noError(t, dial(t, where, cache.TLS, "iam"+suffix, token(t, srv, key, "cache"+suffix, "iam"+suffix)).Ping(t.Context()).Err())
+		run("modify-replication-group --replication-group-id cache" + suffix + " --user-group-ids-to-add premade" + suffix + " --user-group-ids-to-remove group" + suffix)
+		noError(t, dial(t, where, cache.TLS, "", "").Ping(t.Context()).Err())
+		if users := run("describe-users"); strings.Count(users, `"UserId"`) != 111+2*number {
+			t.Errorf("describe-users lists %d users", strings.Count(users, `"UserId"`))
+		}
+		output, ok := c.elastiCache(t, srv, "create-user-group --user-group-id none --engine redis --user-ids iam"+suffix)
+		if ok || !strings.Contains(output, "An error occurred (DefaultUserRequired) when calling the CreateUserGroup operation") ||
+			!strings.Contains(output, ": User group needs to contain a user with the user name default.") {
+			t.Errorf("create-user-group without a default user: %s", output)
+		}
+		run("delete-replication-group --replication-group-id cache" + suffix)
+		run("wait replication-group-deleted --replication-group-id cache" + suffix)
+	})
+}
+
+// elastiCache runs a command of words, followed by arguments that may have spaces.
+func (c cli) elastiCache(t *testing.T, srv *emulator.Server, command string, quoted ...string) (string, bool) {
+	t.Helper()
+	arguments := append([]string{"elasticache"}, append(strings.Fields(command), quoted...)...)
+	return c.run(t, append(arguments, "--endpoint-url", srv.URL())...)
+}

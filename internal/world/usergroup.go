@@ -1,0 +1,306 @@
+package world
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Limits of AWS (ElastiCache user guide, "Role-based access control" and quotas).
+const (
+	maxGroups     = 100
+	maxGroupUsers = 100
+)
+
+// A Group is an ElastiCache user group or a MemoryDB ACL.
+type Group struct {
+	Service string // zero means ElastiCache
+	ID      string
+	Engine  string   // "redis" (also when zero) or "valkey"
+	Users   []string // ids
+	Tags    map[string]string
+}
+
+// group is a Group with its state.
+type group struct {
+	Group
+	State state `json:",omitzero"`
+}
+
+// newGroup is a group with its defaults, if it keeps the rules that concern it alone.
+func newGroup(g Group) (group, error) {
+	g.Service = cmp.Or(g.Service, ElastiCache)
+	g.ID = strings.ToLower(g.ID)
+	g.Engine = strings.ToLower(cmp.Or(g.Engine, "redis"))
+	g.Users = slices.Clone(g.Users)
+	for i := range g.Users {
+		g.Users[i] = strings.ToLower(g.Users[i])
+	}
+	g.Tags = maps.Clone(g.Tags)
+	switch {
+	case !isService(g.Service):
+		return group{}, notAService
+	case !isEngine(g.Engine):
+		return group{}, notAnEngine
+	case len(g.ID) > 40 || !idPattern.MatchString(g.ID):
+		return group{}, errorf("InvalidParameterValue", "user group id must be at most 40 letters, digits and single hyphens, a letter first")
+	}
+	return group{Group: g}, checkCacheTags(g.Tags)
+}
+
+// PutGroup makes a group, or changes the one with its ID. Connections of users
+// that are no longer in the group of a cache end.
+func (w *World) PutGroup(g Group) error {
+	made, err := newGroup(g)
+	if err != nil {
+		return err
+	}
+	return w.change(func() error { return w.storeGroup(made) })
+}
+
+// storeGroup puts a group that keeps the rules about its users and its caches.
+func (w *World) storeGroup(g group) error {
+	if err := w.checkMembers(g.Group); err != nil {
+		return err
+	}
+	for _, c := range w.cachesOf(g.Group) {
+		if err := g.checkCache(c.Cache); err != nil {
+			return err
+		}
+	}
+	w.groups.put(of(g.Service, g.ID), g)
+	return nil
+}
+
+// cachesOf are the caches that have the group, by name.
+func (w *World) cachesOf(g Group) (all []cache) {
+	for _, name := range w.caches.keys() {
+		if c, ok := w.cacheOf(name); ok && c.Service() == g.Service && c.Group == g.ID {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// checkMembers holds the rules about who may be together in a group.
+func (w *World) checkMembers(g Group) error {
+	names := map[string]bool{}
+	for _, id := range g.Users {
+		u, ok := w.userOf(g.Service, id)
+		switch {
+		case !ok || u.State.Doing == deleting:
+			return noCacheUser(id)
+		case names[u.Name]:
+			return errorf("DuplicateUserName", "two users of the group have the name %s", u.Name)
+		case g.Engine == "redis" && u.Engine == "valkey":
+			return errorf("InvalidParameterValue", "user %s has engine valkey, the group has engine redis", id)
+		case g.Engine == "valkey" && u.Auth == AuthNoPassword:
+			return errorf("InvalidParameterValue", "No-password-required is not allowed in a group with engine Valkey")
+		}
+		names[u.Name] = true
+	}
+	if len(g.Users) > maxGroupUsers {
+		return errorf("InvalidParameterValue", "a user group has at most %d users", maxGroupUsers)
+	}
+	if g.needsDefault() && !names[defaultUser] {
+		return errorf("DefaultUserRequired", "User group needs to contain a user with the user name default.")
+	}
+	return nil
+}
+
+func (g Group) needsDefault() bool { return g.Service == ElastiCache && g.Engine == "redis" }
+
+// checkCache holds the rule about which group goes with which cache.
+func (g Group) checkCache(c Cache) error {
+	if g.Engine == "valkey" && c.Engine == "redis" {
+		return errorf("InvalidParameterCombination", "a user group with engine valkey attaches to Valkey caches only")
+	}
+	return nil
+}
+
+// minimumVersion is that of the engine on which a group can be: the highest that one
+// of its users needs.
+func (w *World) minimumVersion(g Group) string {
+	lowest := "6.0"
+	if g.Engine == "valkey" {
+		lowest = "7.2"
+	}
+	for _, id := range g.Users {
+		if u, ok := w.userOf(g.Service, id); ok {
+			lowest = max(lowest, u.minimumVersion())
+		}
+	}
+	return lowest
+}
+
+// checkVersions refuses a group that has become too new for one of its caches. From Go
+// that may be, to see why such a cache refuses sign-ins.
+func (w *World) checkVersions(g Group) error {
+	lowest := w.minimumVersion(g)
+	for _, c := range w.cachesOf(g) {
+		if c.Version < lowest {
+			return errorf("InvalidParameterCombination", "User group %s needs engine version %s, %s has %s.", g.ID, lowest, c.Name, c.Version)
+		}
+	}
+	return nil
+}
+
+// A GroupInfo is a group as Describe shows it.
+type GroupInfo struct {
+	Group
+	Status         string
+	MinimumVersion string  // of the engine
+	Caches         []Cache // that have it
+}
+
+// CreateGroup makes a group that is not there yet.
+func (w *World) CreateGroup(g Group) (GroupInfo, error) {
+	made, err := newGroup(g)
+	if err != nil {
+		return GroupInfo{}, err
+	}
+	err = w.change(func() error {
+		count := 0
+		for _, other := range w.groups.rows {
+			if other.Service == made.Service {
+				count++
+			}
+		}
+		if _, ok := w.groupOf(made.Service, made.ID); ok {
+			return errorf("UserGroupAlreadyExists", "User group %s already exists.", made.ID)
+		}
+		if count >= maxGroups {
+			return errorf("UserGroupQuotaExceeded", "an account has at most %d user groups", maxGroups)
+		}
+		made.State = w.begin(creating)
+		return w.storeGroup(made)
+	})
+	return w.infoOfGroup(made), err
+}
+
+// ModifyGroup changes a group by edit, which may refuse. It applies at once.
+func (w *World) ModifyGroup(service, id string, edit func(*Group) error) (GroupInfo, error) {
+	var made group
+	err := w.change(func() error {
+		old, err := w.activeGroup(service, id)
+		if err != nil {
+			return err
+		}
+		changed := old.copy()
+		if err = edit(&changed); err != nil {
+			return err
+		}
+		if made, err = newGroup(changed); err != nil {
+			return err
+		}
+		made.State = w.begin(modifying)
+		if err := w.storeGroup(made); err != nil {
+			return err
+		}
+		return w.checkVersions(made.Group)
+	})
+	return w.infoOfGroup(made), err
+}
+
+// ChangeUsers adds users to the group and takes others out.
+func (g *Group) ChangeUsers(add, remove []string) error {
+	for _, id := range remove {
+		i := slices.Index(g.Users, strings.ToLower(id))
+		if i < 0 {
+			return errorf("InvalidParameterValue", "User %.64s is not in user group %s.", id, g.ID)
+		}
+		g.Users = slices.Delete(g.Users, i, i+1)
+	}
+	for _, id := range add {
+		if slices.Contains(g.Users, strings.ToLower(id)) {
+			return errorf("InvalidParameterValue", "User %.64s is in user group %s already.", id, g.ID)
+		}
+		g.Users = append(g.Users, strings.ToLower(id))
+	}
+	return nil
+}
+
+// RemoveGroup deletes a group that no cache has.
+func (w *World) RemoveGroup(service, id string) (info GroupInfo, err error) {
+	err = w.change(func() error {
+		g, err := w.activeGroup(service, id)
+		if err != nil {
+			return err
+		}
+		if used := w.cachesOf(g.Group); len(used) > 0 {
+			return errorf("InvalidUserGroupState", "User group %s is associated with %s: it must be disassociated first.", g.ID, used[0].Name)
+		}
+		info = w.describeGroup(g)
+		info.Status = deleting
+		if g.State = w.begin(deleting); g.State.Doing == "" {
+			w.groups.delete(of(g.Service, g.ID))
+		} else {
+			w.groups.put(of(g.Service, g.ID), g)
+		}
+		return nil
+	})
+	return info, err
+}
+
+// activeGroup finds a group with which nothing is under way.
+func (w *World) activeGroup(service, id string) (group, error) {
+	g, ok := w.groupOf(service, id)
+	if !ok {
+		return g, noGroup(id)
+	}
+	if doing := w.underWay(g.State); doing != "" {
+		return g, errorf("InvalidUserGroupState", "User group %s is not in active state but in %s.", g.ID, doing)
+	}
+	return g, nil
+}
+
+func noGroup(id string) error {
+	return errorf("UserGroupNotFound", "User group %.64s not found.", id)
+}
+
+// groupOf finds a group that is not gone.
+func (w *World) groupOf(service, id string) (group, bool) {
+	g, ok := w.groups.get(of(service, id))
+	return g, ok && !w.gone(g.State)
+}
+
+// Group finds a group by its id.
+func (w *World) Group(service, id string) (Group, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	g, ok := w.groupOf(service, id)
+	return g.copy(), ok
+}
+
+// Groups lists the groups of a service by id.
+func (w *World) Groups(service string) (all []GroupInfo) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, key := range w.groups.keys() {
+		if g := w.groups.rows[key]; g.Service == service && !w.gone(g.State) {
+			all = append(all, w.describeGroup(g))
+		}
+	}
+	return all
+}
+
+func (w *World) infoOfGroup(g group) GroupInfo {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.describeGroup(g)
+}
+
+func (w *World) describeGroup(g group) GroupInfo {
+	info := GroupInfo{Group: g.copy(), Status: cmp.Or(w.underWay(g.State), active), MinimumVersion: w.minimumVersion(g.Group)}
+	for _, c := range w.cachesOf(g.Group) {
+		info.Caches = append(info.Caches, c.copy())
+	}
+	return info
+}
+
+func (g group) copy() Group {
+	out := g.Group
+	out.Users, out.Tags = slices.Clone(g.Users), maps.Clone(g.Tags)
+	return out
+}
