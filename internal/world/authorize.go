@@ -177,7 +177,7 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	return w.issue(role, r.Session, duration, documents, parsed)
+	return w.issue(sessionOf(role, r.Session), duration, documents, parsed)
 }
 
 // check holds what STS asks of a request before it looks at the role.
@@ -244,7 +244,7 @@ func (w *World) roleByARN(arn string) (Role, *policy.Policy, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	for _, r := range w.roles.rows {
-		if w.roleARN(r.Account, r.Name) == arn {
+		if w.roleARN(r.Account, r.Path, r.Name) == arn {
 			return r.Role, r.trust, true
 		}
 	}
@@ -268,7 +268,7 @@ func (w *World) sessionPolicies(account string, r AssumeRole) (documents []Sessi
 		if !ok {
 			return nil, nil, noPolicy(arn)
 		}
-		documents, parsed = append(documents, SessionPolicy{p.Name, p.Document}), append(parsed, p.parsed)
+		documents, parsed = append(documents, SessionPolicy{p.Name, p.Document()}), append(parsed, p.parsed)
 	}
 	return documents, parsed, nil
 }
@@ -278,17 +278,23 @@ func (w *World) sessionPolicies(account string, r AssumeRole) (documents []Sessi
 func (w *World) IssueSession(role, session string) (Key, error) {
 	r, ok := w.Role(role)
 	if !ok {
-		return Key{}, errorf("NoSuchEntity", "The role with name %.64s cannot be found.", role)
+		return Key{}, noRole(role)
 	}
-	return w.issue(r, session, min(time.Hour, r.MaxSession), nil, nil)
+	return w.issue(sessionOf(r, session), min(time.Hour, r.MaxSession), nil, nil)
 }
 
-func (w *World) issue(role Role, session string, duration time.Duration, documents []SessionPolicy, parsed []*policy.Policy) (Key, error) {
+// sessionOf is the holder of a session of a role.
+func sessionOf(r Role, session string) Principal {
+	return Principal{Account: r.Account, Type: AssumedRole, Name: r.Name, Session: session, ID: r.ID + ":" + session}
+}
+
+func (w *World) issue(holder Principal, duration time.Duration, documents []SessionPolicy, parsed []*policy.Policy) (Key, error) {
 	now := w.Now()
 	k := Key{
 		ID: "ASIA" + random32(10), Secret: Secret(random64(30)), SessionToken: Secret("IQoJ" + random64(300)),
 		Expires:   now.Add(duration).UTC().Truncate(time.Second),
-		Principal: Principal{role.Account, AssumedRole, role.Name, session, uniqueID("AROA", w.roleARN(role.Account, role.Name)) + ":" + session},
+		Principal: holder,
+		Created:   now.UTC().Truncate(time.Second),
 		Session:   documents,
 		session:   parsed,
 	}

@@ -55,14 +55,14 @@ func TestMalformedPoliciesAreRefused(t *testing.T) {
 		code, message string
 	}{
 		{"PutPolicy", managed, "MalformedPolicyDocument", "Syntax errors in policy."},
-		{"PutPolicy with a space", name, "ValidationError", "policy name"},
+		{"PutPolicy with a space", name, "ValidationError", "policyName"},
 		{"PutIAMUser", w.PutIAMUser(world.IAMUser{Name: "x", Inline: inline}), "MalformedPolicyDocument", "This policy contains invalid Json"},
-		{"PutIAMUser without a name", w.PutIAMUser(world.IAMUser{}), "ValidationError", "user name"},
+		{"PutIAMUser without a name", w.PutIAMUser(world.IAMUser{}), "ValidationError", "userName"},
 		{"PutIAMUser with a missing policy", w.PutIAMUser(world.IAMUser{Name: "x", Attached: []string{missing}}), "NoSuchEntity", missing},
 		{"PutIAMUser with a missing boundary", w.PutIAMUser(world.IAMUser{Name: "x", Boundary: missing}), "NoSuchEntity", missing},
 		{"PutRole", w.PutRole(world.Role{Name: "x", Inline: inline}), "MalformedPolicyDocument", "This policy contains invalid Json"},
 		{"PutRole with a permission for trust", w.PutRole(world.Role{Name: "x", Trust: permission}), "MalformedPolicyDocument", "Has prohibited field Resource"},
-		{"PutRole without a name", w.PutRole(world.Role{}), "ValidationError", "role name"},
+		{"PutRole without a name", w.PutRole(world.Role{}), "ValidationError", "roleName"},
 		{"PutRole with a missing policy", w.PutRole(world.Role{Name: "x", Attached: []string{missing}}), "NoSuchEntity", missing},
 		{"PutRole with short sessions", w.PutRole(world.Role{Name: "x", MaxSession: time.Minute}), "ValidationError", "between 1 and 12 hours"},
 		{"PutRole with long sessions", w.PutRole(world.Role{Name: "x", MaxSession: 13 * time.Hour}), "ValidationError", "between 1 and 12 hours"},

@@ -37,7 +37,9 @@ type World struct {
 	iamUsers table[iamUser]
 	roles    table[role]    // both by account and name
 	managed  table[managed] // policies by ARN
+	profiles table[InstanceProfile]
 	keys     table[Key]     // by id
+	used     map[string]Use // of long-term keys, by id
 	clock    table[time.Duration]
 	tables   []saver
 	sweep    time.Time // when expired keys are next thrown away
@@ -57,6 +59,7 @@ func New(region, accountID string) *World {
 		Partition: partitionOf(cmp.Or(region, DefaultRegion)),
 		Region:    cmp.Or(region, DefaultRegion),
 		Account:   cmp.Or(accountID, DefaultAccount),
+		used:      map[string]Use{},
 		journal:   journal{changed: map[string]func() ([]byte, error){}},
 	}
 	add(w, &w.users, table[user]{name: "user", pack: packUser, unpack: unpackUser})
@@ -65,6 +68,7 @@ func New(region, accountID string) *World {
 	add(w, &w.iamUsers, table[iamUser]{name: "iam-user", pack: packIAMUser, unpack: unpackIAMUser, quiet: true})
 	add(w, &w.roles, table[role]{name: "role", pack: packRole, unpack: unpackRole, quiet: true})
 	add(w, &w.managed, table[managed]{name: "policy", pack: packManaged, unpack: unpackManaged, quiet: true})
+	add(w, &w.profiles, table[InstanceProfile]{name: "instance-profile", pack: plain[InstanceProfile], unpack: fromJSON[InstanceProfile], quiet: true})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
 	return w
@@ -90,13 +94,19 @@ func partitionOf(region string) string {
 }
 
 // An Error is AWS's answer to a change that its rules forbid. Code is AWS's
-// error code, such as UserNotFound.
-type Error struct{ Code, Message string }
+// error code, such as UserNotFound. Detail is what the emulator knows besides, for
+// the log; it is no part of the answer.
+type Error struct{ Code, Message, Detail string }
 
-func (e *Error) Error() string { return e.Code + ": " + e.Message }
+func (e *Error) Error() string {
+	if e.Detail != "" {
+		return e.Code + ": " + e.Message + " (" + e.Detail + ")"
+	}
+	return e.Code + ": " + e.Message
+}
 
 func errorf(code, format string, args ...any) *Error {
-	return &Error{code, fmt.Sprintf(format, args...)}
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // OnChange has f called after every change of caches, their users and groups and of
@@ -123,7 +133,7 @@ func (w *World) change(f func() error) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.journal.back()
-			return &Error{"InternalFailure", "the change could not be saved: " + err.Error()}
+			return &Error{Code: "InternalFailure", Message: "the change could not be saved: " + err.Error()}
 		}
 	}
 	w.mu.Lock()
