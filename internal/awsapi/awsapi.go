@@ -83,6 +83,11 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	if !ok {
 		return action, nil, unknownOperation(p, action, form.Get("Version"))
 	}
+	if signed.Service == "iam" && caller.SessionToken != "" && caller.Principal.Type != world.AssumedRole {
+		// What GetSessionToken gives without MFA is not for IAM (STS API Reference).
+		return action, nil, &world.Error{Code: "InvalidClientTokenId", Message: invalidToken, Detail: "credentials of GetSessionToken cannot call IAM"}
+	}
+	h.World.UseKey(caller.ID, signed.Service)
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host}
 	result, err = operation.run(c, form)
@@ -178,11 +183,15 @@ func statusOf(code string, p protocol) int {
 		return http.StatusUnauthorized
 	case "NoSuchEntity":
 		return http.StatusNotFound
+	case "EntityAlreadyExists", "DeleteConflict", "LimitExceeded":
+		return http.StatusConflict
 	case "RequestEntityTooLarge":
 		return http.StatusRequestEntityTooLarge
 	}
 	return http.StatusBadRequest
 }
+
+const invalidToken = "The security token included in the request is invalid."
 
 // asAWS turns a failure into AWS's error. What is wrong with a signature is said
 // as AWS says it: the precise reason goes to the log.
@@ -201,7 +210,7 @@ func asAWS(err error, p protocol) *world.Error {
 	case sigv4.NoAuthorization:
 		e, inJSON = &world.Error{Code: "MissingAuthenticationToken", Message: "Request is missing Authentication Token"}, "MissingAuthenticationTokenException"
 	case sigv4.UnknownKey, sigv4.InactiveKey, sigv4.SessionTokenNeeded, sigv4.SessionTokenExtra, sigv4.WrongSessionToken:
-		e, inJSON = &world.Error{Code: "InvalidClientTokenId", Message: "The security token included in the request is invalid."}, "UnrecognizedClientException"
+		e, inJSON = &world.Error{Code: "InvalidClientTokenId", Message: invalidToken}, "UnrecognizedClientException"
 	case sigv4.CredentialsExpired:
 		e, inJSON = &world.Error{Code: "ExpiredToken", Message: "The security token included in the request is expired"}, "ExpiredTokenException"
 	case sigv4.RequestExpired, sigv4.NotYetValid:

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"reflect"
 
+	"github.com/rediam/rediam/internal/policy"
 	"github.com/rediam/rediam/internal/world"
 )
 
@@ -18,6 +19,7 @@ type service struct {
 // begin with in policies.
 var services = map[string]service{
 	"ec2": {namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", ec2: true},
+	"iam": {namespace: "https://iam.amazonaws.com/doc/2010-05-08/", operations: iamOperations},
 	"sts": {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", operations: stsOperations},
 }
 
@@ -35,7 +37,8 @@ type call struct {
 	action string // as policies name it: sts:AssumeRole
 	source string // address of the peer
 
-	document string // the policy document that the request brings, if it does
+	context  policy.Context // condition keys besides those of every call; set by resources
+	document string         // the policy document that the request brings, if it does
 }
 
 // none is the input or output of an operation that has none.
@@ -43,7 +46,7 @@ type none struct{}
 
 // operate makes an operation of a function that changes or reads the world. The
 // caller must be allowed the action on every resource that resources names; nil
-// means that the action has none: *.
+// means that the action has none: *, and so does an empty list.
 func operate[In, Out any](resources func(*call, In) []string, run func(*call, In) (Out, error)) operation {
 	return operation{input: reflect.TypeFor[In](), run: func(c *call, form url.Values) (any, error) {
 		var in In
@@ -52,10 +55,12 @@ func operate[In, Out any](resources func(*call, In) []string, run func(*call, In
 		}
 		named := []string{"*"}
 		if resources != nil {
-			named = resources(c, in)
+			if list := resources(c, in); len(list) > 0 {
+				named = list
+			}
 		}
 		for _, resource := range named {
-			if err := c.world.AuthorizeCall(c.caller, c.action, resource, c.source); err != nil {
+			if err := c.world.AuthorizeCall(c.caller, c.action, resource, c.source, c.context); err != nil {
 				return nil, err
 			}
 		}

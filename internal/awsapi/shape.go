@@ -22,6 +22,7 @@ import (
 //	                        parameters such as Tags.Tag.1.Key; member without a tag
 //	aws:"InstanceId,flat"   a list without a name of its own: InstanceId.1
 //	aws:",required"         one that a request must have
+//	aws:",inline"           a struct whose fields are members like those beside it
 //
 // Fields are strings, booleans, integers, times, structs, slices of these, and
 // pointers to them: a nil pointer and a nil slice are members that are not there,
@@ -29,6 +30,7 @@ import (
 type member struct {
 	name, element  string
 	flat, required bool
+	inline         bool
 	index          int
 }
 
@@ -38,7 +40,7 @@ func members(t reflect.Type) []member {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("aws"), ",")
-		m := member{name: f.Name, element: "member", index: i, flat: strings.Contains(options, "flat"), required: strings.Contains(options, "required")}
+		m := member{name: f.Name, element: "member", index: i, flat: strings.Contains(options, "flat"), required: strings.Contains(options, "required"), inline: options == "inline"}
 		if name != "" {
 			m.name = name
 		}
@@ -92,6 +94,12 @@ type formDecoder struct {
 
 func (d formDecoder) structure(prefix string, v reflect.Value) error {
 	for _, m := range members(v.Type()) {
+		if m.inline {
+			if err := d.structure(prefix, v.Field(m.index)); err != nil {
+				return err
+			}
+			continue
+		}
 		given, err := d.value(prefix+m.name, m, prefix, v.Field(m.index))
 		if err != nil {
 			return err
@@ -195,6 +203,8 @@ func encodeXML(e *xml.Encoder, v reflect.Value) error {
 
 func encodeMember(e *xml.Encoder, m member, v reflect.Value) error {
 	switch {
+	case m.inline:
+		return encodeXML(e, v)
 	case v.Kind() == reflect.Pointer && v.IsNil(), v.Kind() == reflect.Slice && v.IsNil(), v.Kind() == reflect.String && v.Len() == 0, v.Type() == timeType && v.IsZero():
 		return nil
 	case v.Kind() == reflect.Pointer:

@@ -9,6 +9,8 @@ import (
 var stsOperations = map[string]operation{
 	"GetCallerIdentity": free(getCallerIdentity),
 	"AssumeRole":        free(assumeRole), // the role's trust policy is asked too
+	"GetSessionToken":   free(getSessionToken),
+	"GetAccessKeyInfo":  operate(nil, getAccessKeyInfo),
 }
 
 type callerIdentity struct{ Arn, UserId, Account string }
@@ -35,6 +37,10 @@ type credentials struct {
 	Expiration                                 time.Time
 }
 
+func temporary(k world.Key) credentials {
+	return credentials{k.ID, string(k.Secret), string(k.SessionToken), k.Expires}
+}
+
 type assumedRole struct {
 	Credentials     credentials
 	AssumedRoleUser struct{ AssumedRoleId, Arn string }
@@ -56,8 +62,35 @@ func assumeRole(c *call, in assumeRoleRequest) (out assumedRole, err error) {
 	if err != nil {
 		return out, err
 	}
-	out.Credentials = credentials{key.ID, string(key.Secret), string(key.SessionToken), key.Expires}
+	out.Credentials = temporary(key)
 	out.AssumedRoleUser.AssumedRoleId = key.Principal.ID
 	out.AssumedRoleUser.Arn = c.world.PrincipalARN(key.Principal)
 	return out, nil
+}
+
+type sessionTokenRequest struct{ DurationSeconds *int }
+
+type sessionToken struct{ Credentials credentials }
+
+// getSessionToken needs no permission.
+func getSessionToken(c *call, in sessionTokenRequest) (out sessionToken, err error) {
+	duration := world.DefaultSessionToken
+	if in.DurationSeconds != nil {
+		duration = time.Duration(*in.DurationSeconds) * time.Second
+	}
+	key, err := c.world.SessionToken(c.caller, duration)
+	out.Credentials = temporary(key)
+	return out, err
+}
+
+type keyInfo struct{ Account string }
+
+// getAccessKeyInfo knows the keys of this world alone. How AWS refuses an id that
+// is none is not documented.
+func getAccessKeyInfo(c *call, in keyIDRequest) (keyInfo, error) {
+	k, ok := c.world.Key(in.AccessKeyId)
+	if !ok {
+		return keyInfo{}, invalid("there is no access key with this id")
+	}
+	return keyInfo{k.Principal.Account}, nil
 }

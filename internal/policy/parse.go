@@ -50,6 +50,7 @@ func Parse(kind Kind, name string, document []byte) (*Policy, error) {
 	if err := p.addStatements(kind, statements); err != nil {
 		return nil, err
 	}
+	p.spans = statementSpans(document)
 	return p, nil
 }
 

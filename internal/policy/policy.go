@@ -20,6 +20,7 @@ type Policy struct {
 	Name       string
 	variables  bool // language version 2012-10-17
 	statements []*statement
+	spans      [][2]Position // where they stand
 }
 
 type statement struct {

@@ -2,6 +2,7 @@ package world
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -83,30 +84,67 @@ func (w *World) Authorize(k Key, c Cache, u User, source netip.Addr) Verdict {
 }
 
 // AuthorizeCall decides whether a principal may call an operation on a resource of
-// the world's account; the error is AWS's.
-func (w *World) AuthorizeCall(k Key, action, resource, source string) error {
+// the world's account; the error is AWS's. Keys are condition keys besides those
+// that every call has.
+func (w *World) AuthorizeCall(k Key, action, resource, source string, keys ...policy.Context) error {
 	if k.Principal.Type == Root && k.Principal.Account == w.Account {
 		return nil
 	}
 	principal := w.PrincipalARN(k.Principal)
+	context := w.callContext(k, source)
+	for _, more := range keys {
+		maps.Copy(context, more)
+	}
+	decision := w.policiesOf(k).Decide(policy.Request{Principal: principal, Action: action, Resource: resource, Context: context})
+	if decision.Effect == policy.Allow && k.Principal.Account == w.Account {
+		return nil
+	}
+	because := "because no " + policy.SourceIdentity + " allows the " + action + " action"
+	switch decision.Effect {
+	case policy.ImplicitDeny:
+		because = "because no " + decision.Source + " allows the " + action + " action"
+	case policy.ExplicitDeny:
+		because = "with an explicit deny in a " + decision.Source
+		if decision.Source == policy.SourceIdentity {
+			because = "with an explicit deny in an " + decision.Source
+		}
+	}
+	e := errorf("AccessDenied", "User: %s is not authorized to perform: %s on resource: %s %s", principal, action, resource, because)
+	e.Detail = decision.Reason()
+	return e
+}
+
+// callContext has the global condition keys of a call (IAM User Guide, "AWS global
+// condition context keys"). aws:PrincipalArn is the ARN of the role, not that of
+// its session.
+func (w *World) callContext(k Key, source string) policy.Context {
 	context := policy.Context{}
-	context.Set("aws:PrincipalArn", principal)
+	context.Set("aws:PrincipalArn", w.PrincipalARN(k.Principal))
 	context.Set("aws:PrincipalAccount", k.Principal.Account)
+	context.Set("aws:PrincipalType", string(k.Principal.Type))
 	context.Set("aws:userid", k.Principal.ID)
 	context.Set("aws:SourceIp", source)
 	context.Set("aws:RequestedRegion", w.Region)
 	now := w.Now().UTC()
 	context.Set("aws:CurrentTime", now.Format(time.RFC3339))
 	context.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
-	decision := w.policiesOf(k).Decide(policy.Request{Principal: principal, Action: action, Resource: resource, Context: context})
-	switch {
-	case k.Principal.Account != w.Account:
-	case decision.Effect == policy.Allow:
-		return nil
-	case decision.Effect == policy.ExplicitDeny:
-		return errorf("AccessDenied", "User: %s is not authorized to perform: %s on resource: %s with an explicit deny in an identity-based policy", principal, action, resource)
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	key := named(k.Principal.Account, k.Principal.Name)
+	tags := w.iamUsers.rows[key].Tags
+	switch k.Principal.Type {
+	case AsIAMUser:
+		context.Set("aws:PrincipalType", "User")
+		context.Set("aws:username", k.Principal.Name)
+	case AssumedRole:
+		r := w.roles.rows[key]
+		context.Set("aws:PrincipalArn", w.roleARN(k.Principal.Account, r.Path, k.Principal.Name))
+		tags = r.Tags
 	}
-	return errorf("AccessDenied", "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", principal, action, resource, action)
+	for k, v := range tags {
+		context.Set("aws:PrincipalTag/"+k, v)
+	}
+	return context
 }
 
 // connectContext has the condition keys that the guides list for Connect. Those of
@@ -281,6 +319,27 @@ func (w *World) IssueSession(role, session string) (Key, error) {
 		return Key{}, noRole(role)
 	}
 	return w.issue(sessionOf(r, session), min(time.Hour, r.MaxSession), nil, nil)
+}
+
+// Limits of GetSessionToken (STS API Reference).
+const (
+	DefaultSessionToken = 12 * time.Hour
+	maxSessionToken     = 36 * time.Hour
+	rootSessionToken    = time.Hour
+)
+
+// SessionToken issues temporary credentials to the holder of a long-term key, with
+// the permissions of that IAM user; root's last an hour at most.
+func (w *World) SessionToken(caller Key, duration time.Duration) (Key, error) {
+	switch {
+	case caller.SessionToken != "":
+		return Key{}, errorf("AccessDenied", "Cannot call GetSessionToken with session credentials")
+	case duration < minSession || duration > maxSessionToken:
+		return Key{}, errorf("ValidationError", "DurationSeconds must be from %d to %d", int(minSession/time.Second), int(maxSessionToken/time.Second))
+	case caller.Principal.Type == Root:
+		duration = min(duration, rootSessionToken)
+	}
+	return w.issue(caller.Principal, duration, nil, nil)
 }
 
 // sessionOf is the holder of a session of a role.

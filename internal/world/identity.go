@@ -1,6 +1,7 @@
 package world
 
 import (
+	"github.com/rediam/rediam/internal/policy"
 	"slices"
 )
 
@@ -28,6 +29,30 @@ func (w *World) IdentityARN(id Identity) string {
 		return w.roleARN(w.Account, w.roles.rows[key].Path, id.Name)
 	}
 	return w.userARN(w.Account, w.iamUsers.rows[key].Path, id.Name)
+}
+
+// IdentityAt finds a user or role by its ARN.
+func (w *World) IdentityAt(arn string) (Identity, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, r := range w.roles.rows {
+		if r.Account == w.Account && w.roleARN(r.Account, r.Path, r.Name) == arn {
+			return Identity{true, r.Name}, true
+		}
+	}
+	for _, u := range w.iamUsers.rows {
+		if u.Account == w.Account && w.userARN(u.Account, u.Path, u.Name) == arn {
+			return Identity{false, u.Name}, true
+		}
+	}
+	return Identity{}, false
+}
+
+// PoliciesOf are the policies of a user or role, inline ones first.
+func (w *World) PoliciesOf(id Identity) policy.Policies {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.policiesFor(w.Account, id, nil)
 }
 
 // Permissions are those of a user or role.

@@ -29,6 +29,15 @@ func (w *World) InstanceProfile(name string) (InstanceProfile, bool) {
 	return p, ok
 }
 
+// FindInstanceProfile is InstanceProfile with AWS's error.
+func (w *World) FindInstanceProfile(name string) (InstanceProfile, error) {
+	p, ok := w.InstanceProfile(name)
+	if !ok {
+		return p, noProfile(name)
+	}
+	return p, nil
+}
+
 // InstanceProfiles are all of them, by name.
 func (w *World) InstanceProfiles() []InstanceProfile {
 	w.mu.RLock()
