@@ -112,8 +112,8 @@ func (w *World) AttachPolicy(id Identity, arn string) error {
 		if slices.Contains(p.Attached, arn) {
 			return nil
 		}
-		if err := w.attachable(w.Account, []string{arn}, ""); err != nil {
-			return err
+		if _, ok := w.policyOf(w.Account, arn); !ok {
+			return noPolicy(arn)
 		}
 		if len(p.Attached) >= maxAttached {
 			return errorf("LimitExceeded", "Cannot exceed quota for PoliciesPer%s: %d", id.kind(), maxAttached)
@@ -189,8 +189,11 @@ func (w *World) DeleteInlinePolicy(id Identity, name string) error {
 // SetBoundary makes a managed policy the permissions boundary.
 func (w *World) SetBoundary(id Identity, arn string) error {
 	return w.changePermissions(id, func(p *Permissions) error {
+		if _, ok := w.policyOf(w.Account, arn); !ok {
+			return noPolicy(arn)
+		}
 		p.Boundary = arn
-		return w.attachable(w.Account, []string{arn}, "")
+		return nil
 	})
 }
 
