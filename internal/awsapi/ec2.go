@@ -155,6 +155,8 @@ type profileMember struct{ Arn, Name string }
 // name of the instance profile, which must be there.
 func (p profileMember) profile(c *call) (world.InstanceProfile, error) {
 	switch {
+	case p == profileMember{}:
+		return world.InstanceProfile{}, &world.Error{Code: "MissingParameter", Message: "The request must contain the parameter IamInstanceProfile"}
 	case p.Arn != "" && p.Name != "":
 		return world.InstanceProfile{}, &world.Error{Code: "InvalidParameterCombination", Message: "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'"}
 	case p.Arn != "":

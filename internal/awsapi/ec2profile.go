@@ -26,8 +26,8 @@ func shownAssociation(instance string, a world.Association, state string) profil
 }
 
 type associateRequest struct {
-	IamInstanceProfile profileMember `aws:",required"`
-	InstanceId         string        `aws:",required"`
+	IamInstanceProfile profileMember
+	InstanceId         string `aws:",required"`
 }
 
 func onInstance(c *call, in associateRequest) []string {
@@ -62,8 +62,8 @@ func disassociateProfile(c *call, in disassociateRequest) (associationResult, er
 }
 
 type replaceRequest struct {
-	IamInstanceProfile profileMember `aws:",required"`
-	AssociationId      string        `aws:",required"`
+	IamInstanceProfile profileMember
+	AssociationId      string `aws:",required"`
 }
 
 func onReplaced(c *call, in replaceRequest) []string {

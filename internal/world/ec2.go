@@ -125,7 +125,7 @@ func (w *World) EC2ARN(resource string) string { return w.arn("ec2", w.Region, w
 
 var (
 	imageID      = regexp.MustCompile(`^ami-[0-9a-z]{1,17}$`)
-	imageAlias   = regexp.MustCompile(`^resolve:ssm:[\w/.:-]{1,1024}$`)
+	imageAlias   = regexp.MustCompile(`^resolve:ssm:[\w/.:-]{1,512}$`)
 	instanceType = regexp.MustCompile(`^[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}$`)
 	instanceID   = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
 )
