@@ -71,7 +71,7 @@ const (
 const (
 	DefaultCache = "demo"
 	DefaultUser  = "demo-user"
-	DefaultRole  = "demo-app" // may Connect to the cache as the user
+	DefaultRole  = "demo-app" // may Connect to the cache as the user; trusts the account and EC2
 	AdminUser    = "admin"    // an IAM user who may do everything
 )
 
@@ -305,9 +305,11 @@ func (s *Server) populateCache() error {
 	c.Kind = cmp.Or(c.Kind, ReplicationGroup)
 	connect := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"Connect","Effect":"Allow","Action":"%s","Resource":["%s","%s"]}]}`,
 		action, s.world.CacheARN(c), s.world.UserARN(u))
+	trust := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:%s:iam::%s:root","Service":"%s"},"Action":"sts:AssumeRole"}]}`,
+		s.Partition(), s.Account(), world.ServiceEC2)
 	return errors.Join(
 		s.world.PutGroup(group),
-		s.world.PutRole(Role{Name: DefaultRole, Inline: map[string]string{"connect": connect}}),
+		s.world.PutRole(Role{Name: DefaultRole, Trust: trust, Inline: map[string]string{"connect": connect}}),
 		s.world.PutCache(c))
 }
 
