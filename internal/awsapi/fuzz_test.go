@@ -56,7 +56,7 @@ func FuzzHandler(f *testing.F) {
 		if target != "" {
 			err = json.Unmarshal([]byte(answer), &document)
 		}
-		if err != nil || len(answer) > 10_000 || strings.Contains(answer, string(key.Secret)) {
+		if err != nil || service != "ec2" && len(answer) > 10_000 || strings.Contains(answer, string(key.Secret)) {
 			t.Errorf("%v in %s", err, answer)
 		}
 		if service == "sts" && target == "" && query == "" && strings.Contains(answer, "Signature") {
