@@ -17,6 +17,7 @@ const maxAdminBody = 64 << 10
 //
 //	GET  /_rediam/events             the last sign-ins, oldest first
 //	GET  /_rediam/sessions           live connections by cache
+//	GET  /_rediam/instances          EC2 instances: state, role and where their metadata are
 //	GET  /_rediam/ca.pem             the authority of the caches' certificates
 //	GET  /_rediam/environ            what Environ returns, as a JSON array; only if exposed
 //	POST /_rediam/fault              {"cache":"demo","signIn":"ERR …","signInsPerSecond":5,"signInsAtOnce":10,"latency":"50ms"}
@@ -29,6 +30,7 @@ func (s *Server) admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /_rediam/events", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Events()) })
 	mux.HandleFunc("GET /_rediam/sessions", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.allSessions()) })
+	mux.HandleFunc("GET /_rediam/instances", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.allInstances()) })
 	mux.HandleFunc("GET /_rediam/ca.pem", func(w http.ResponseWriter, _ *http.Request) { w.Write(s.ca.pem) })
 	if s.config.Expose != "" {
 		mux.HandleFunc("GET /_rediam/environ", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Environ()) })
@@ -173,6 +175,24 @@ func (s *Server) allSessions() map[string][]Session {
 	all := map[string][]Session{}
 	for name, c := range s.caches {
 		all[name] = c.gate.Sessions()
+	}
+	return all
+}
+
+// instance is what is told about an EC2 instance.
+type instance struct {
+	ID       string `json:"id"`
+	State    string `json:"state"`
+	Profile  string `json:"profile,omitempty"`
+	Role     string `json:"role,omitempty"`
+	Metadata string `json:"metadata,omitempty"` // URL
+}
+
+func (s *Server) allInstances() []instance {
+	all := []instance{}
+	for _, i := range s.world.Instances() {
+		role, _ := s.world.InstanceRole(i.ID)
+		all = append(all, instance{i.ID, string(i.State), i.Association.ARN, role, s.MetadataURL(i.ID)})
 	}
 	return all
 }

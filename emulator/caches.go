@@ -33,7 +33,7 @@ type node struct {
 // reconcile makes what runs fit the world: it runs after every change. What fails
 // is tried again after the next.
 func (s *Server) reconcile() error {
-	runs := map[string]world.Running{}
+	runs := map[string]world.RunningCache{}
 	var problems []error
 	for _, c := range s.world.Caches() {
 		running, err := s.run(c)
@@ -43,7 +43,7 @@ func (s *Server) reconcile() error {
 			running.gate.Reconcile()
 			addresses = running.addresses()
 		}
-		runs[c.Name] = world.Running{Addresses: addresses, Err: err}
+		runs[c.Name] = world.RunningCache{Addresses: addresses, Err: err}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("cache %s: %w", c.Name, err))
 		}

@@ -72,7 +72,7 @@ const (
 const (
 	DefaultCache = "demo"
 	DefaultUser  = "demo-user"
-	DefaultRole  = "demo-app" // may Connect to the cache as the user
+	DefaultRole  = "demo-app" // may Connect to the cache as the user; trusts the account and EC2
 	AdminUser    = "admin"    // an IAM user who may do everything
 )
 
@@ -165,11 +165,12 @@ type Server struct {
 	end      sync.Once
 	ended    sync.Once
 
-	mu     sync.Mutex // guards below
-	caches map[string]*cache
-	events []Event
-	err    error // why the emulator failed
-	made   int   // caches started so far
+	mu       sync.Mutex // guards below
+	caches   map[string]*cache
+	metadata map[string]*metadata // by instance
+	events   []Event
+	err      error // why the emulator failed
+	made     int   // caches started so far
 }
 
 // TB is what Start needs of a *testing.T or *testing.B.
@@ -198,7 +199,7 @@ func Start(t TB, configs ...Config) *Server {
 // Open starts an emulator. When it returns every listener answers; the caller
 // must Close it. ctx bounds the start only.
 func Open(ctx context.Context, c Config) (*Server, error) {
-	s := &Server{config: c, world: world.New(c.Region, c.Account), log: c.Log, caches: map[string]*cache{}, done: make(chan struct{})}
+	s := &Server{config: c, world: world.New(c.Region, c.Account), log: c.Log, caches: map[string]*cache{}, metadata: map[string]*metadata{}, done: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -240,9 +241,10 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	s.world.OnChange(s.reconcile)
+	s.world.OnChange(s.reconcileMetadata)
 	if id, ok := saved[string](s.state, ofAdmin); ok {
 		s.adminKey, _ = s.world.Key(id)
-		err = s.reconcile()
+		err = errors.Join(s.reconcile(), s.reconcileMetadata())
 	} else {
 		err = s.populate()
 	}
@@ -313,9 +315,11 @@ func (s *Server) populateCache() error {
 	c.Kind = cmp.Or(c.Kind, ReplicationGroup)
 	connect := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"Connect","Effect":"Allow","Action":"%s","Resource":["%s","%s"]}]}`,
 		action, s.world.CacheARN(c), s.world.UserARN(u))
+	trust := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:%s:iam::%s:root","Service":"%s"},"Action":"sts:AssumeRole"}]}`,
+		s.Partition(), s.Account(), world.ServiceEC2)
 	return errors.Join(
 		s.world.PutGroup(group),
-		s.world.PutRole(Role{Name: DefaultRole, Inline: map[string]string{"connect": connect}}),
+		s.world.PutRole(Role{Name: DefaultRole, Trust: trust, Inline: map[string]string{"connect": connect}}),
 		s.world.PutCache(c))
 }
 
@@ -332,7 +336,7 @@ func (s *Server) serveAWS() error {
 	s.url = "http://" + s.address(listener)
 	mux := http.NewServeMux()
 	mux.Handle("/_rediam/", s.admin())
-	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log})
+	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL})
 	s.http = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -385,11 +389,14 @@ func (s *Server) Close() error {
 			s.http.Close()
 		}
 		s.mu.Lock()
-		caches := s.caches
-		s.caches = map[string]*cache{}
+		caches, services := s.caches, s.metadata
+		s.caches, s.metadata = map[string]*cache{}, map[string]*metadata{}
 		s.mu.Unlock()
 		for _, c := range caches {
 			c.stop()
+		}
+		for _, m := range services {
+			m.stop()
 		}
 		s.tasks.Wait()
 		if s.dir != nil {

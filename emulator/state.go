@@ -25,6 +25,7 @@ const (
 	ofEndpoint = "emulator/endpoint"  // the port of the AWS endpoint
 	ofAdmin    = "emulator/admin"     // id of the access key of AdminUser; last of what is made by default
 	ofPorts    = "emulator/ports/"    // with a cache's name behind: the ports of its nodes
+	ofMetadata = "emulator/metadata/" // with an instance's id behind: the port of its metadata
 )
 
 // A state is what an emulator keeps for the next: everything but what is in the

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/rediam/rediam/internal/world"
 )
 
 // An Endpoint is how to reach a cache.
@@ -173,6 +175,30 @@ func (s *Server) PutIAMUser(u IAMUser) error { return s.world.PutIAMUser(u) }
 // PutPolicy makes or changes a managed policy and gives its ARN.
 func (s *Server) PutPolicy(name, document string) (arn string, err error) {
 	return s.world.PutPolicy(name, document)
+}
+
+// RunInstance launches an EC2 instance that has a role, through an instance profile
+// of the same name, and gives its id. MetadataURL tells where it gets credentials.
+func (s *Server) RunInstance(role string) (id string, err error) {
+	if _, ok := s.world.InstanceProfile(role); !ok {
+		if _, err := s.world.CreateInstanceProfile(world.InstanceProfile{Name: role}); err != nil {
+			return "", err
+		}
+		if err := s.world.AddRoleToInstanceProfile(role, role); err != nil {
+			return "", err
+		}
+	}
+	launched, err := s.world.RunInstances(world.RunInstances{InstanceSpec: world.InstanceSpec{Image: "ami-1", Type: "t3.micro"}, Count: 1, Profile: role})
+	if err != nil {
+		return "", err
+	}
+	return launched[0].ID, nil
+}
+
+// TerminateInstance ends an EC2 instance and its metadata service.
+func (s *Server) TerminateInstance(id string) error {
+	_, err := s.world.SetInstanceState([]string{id}, world.Terminated)
+	return err
 }
 
 // CreateAccessKey makes an access key of a user of IAM, or of the account's root

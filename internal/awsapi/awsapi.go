@@ -38,6 +38,10 @@ const (
 type Handler struct {
 	World *world.World // required
 	Log   *slog.Logger // required
+
+	// MetadataURL tells where the metadata of an instance are, for the tag
+	// MetadataTag; empty if nowhere, and nil means that they never are.
+	MetadataURL func(instance string) string
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -92,7 +96,7 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	}
 	h.World.UseKey(caller.ID, signed.Service)
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host}
+	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host, metadataURL: h.MetadataURL}
 	result, err = operation.run(c, form)
 	h.lint(c)
 	var behind *world.Behind
@@ -209,7 +213,7 @@ func statusOf(code string, p protocol) int {
 	switch code {
 	case "InternalFailure":
 		return http.StatusInternalServerError
-	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied":
+	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied", "UnauthorizedOperation":
 		return http.StatusForbidden
 	case "AuthFailure":
 		return http.StatusUnauthorized
@@ -217,6 +221,8 @@ func statusOf(code string, p protocol) int {
 		return http.StatusNotFound
 	case "EntityAlreadyExists", "DeleteConflict", "LimitExceeded":
 		return http.StatusConflict
+	case "DryRunOperation":
+		return http.StatusPreconditionFailed
 	case "RequestEntityTooLarge":
 		return http.StatusRequestEntityTooLarge
 	}
@@ -231,6 +237,8 @@ func asAWS(err error, p protocol) *world.Error {
 	var refusal *sigv4.Refusal
 	var own *world.Error
 	switch {
+	case errors.As(err, &own) && p.service.ec2:
+		return inEC2(own)
 	case errors.As(err, &own):
 		return own
 	case !errors.As(err, &refusal):
@@ -255,6 +263,19 @@ func asAWS(err error, p protocol) *world.Error {
 		e.Code = inJSON
 	case p.service.ec2:
 		e.Code = "AuthFailure"
+	}
+	return e
+}
+
+// inEC2 is an error in the words of EC2 (EC2 API Reference, "Error codes").
+func inEC2(e *world.Error) *world.Error {
+	switch e.Code {
+	case "AccessDenied":
+		return &world.Error{Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation. " + e.Message}
+	case "ValidationError":
+		return &world.Error{Code: "InvalidParameterValue", Message: e.Message}
+	case "InternalFailure":
+		return &world.Error{Code: "InternalError", Message: e.Message}
 	}
 	return e
 }

@@ -171,8 +171,8 @@ func TestUnknownOperationsAreRefusedInTheProtocolOfTheService(t *testing.T) {
 		e.call(t, service, "{}", target).wantJSON(t, target, "UnknownOperationException", "")
 	}
 	e.call(t, "sts", whoAmI, "sts.GetCallerIdentity").wantJSON(t, "an operation of the query protocol as JSON", "UnknownOperationException", "")
-	a := e.call(t, "ec2", "Action=RunInstances&Version=2016-11-15", "")
-	want := "<Response><Errors><Error><Code>InvalidAction</Code><Message>The action RunInstances is not valid for this web service.</Message></Error></Errors><RequestID>" + a.header.Get("X-Amzn-Requestid") + "</RequestID></Response>"
+	a := e.call(t, "ec2", "Action=DescribeRegions&Version=2016-11-15", "")
+	want := "<Response><Errors><Error><Code>InvalidAction</Code><Message>The action DescribeRegions is not valid for this web service.</Message></Error></Errors><RequestID>" + a.header.Get("X-Amzn-Requestid") + "</RequestID></Response>"
 	if a.status != 400 || a.body != want {
 		t.Errorf("EC2: %d %s, want %s", a.status, a.body, want)
 	}

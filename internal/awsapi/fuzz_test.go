@@ -41,6 +41,8 @@ func FuzzHandler(f *testing.F) {
 		f.Add("elasticache", body, "", "")
 	}
 	f.Add("ec2", "Action=<&>\x00\xff", "", "a=b&c")
+	f.Add("ec2", "Action=RunInstances&MinCount=1&MaxCount=2&ImageId=ami-1&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=a", "", "")
+	f.Add("ec2", "Action=DescribeInstances&Filter.1.Name=tag:a&Filter.1.Value.1=[*\\", "", "")
 	f.Add("memorydb", "{}", "AmazonMemoryDB.CreateUser", "")
 	f.Add("", "", ".", "%zz")
 	w := world.New("", "")
@@ -64,7 +66,7 @@ func FuzzHandler(f *testing.F) {
 		handler.ServeHTTP(recorder, r)
 		answer := recorder.Body.String()
 		switch recorder.Code {
-		case 200, 400, 403, 404, 409, 413:
+		case 200, 400, 403, 404, 409, 412, 413:
 		default:
 			t.Errorf("status %d: %s", recorder.Code, answer)
 		}

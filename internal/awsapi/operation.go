@@ -18,7 +18,7 @@ type service struct {
 // services by the name that requests are signed for, which is also what its actions
 // begin with in policies.
 var services = map[string]service{
-	"ec2": {namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", ec2: true},
+	"ec2": {namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", ec2: true, operations: ec2Operations},
 	"iam": {namespace: "https://iam.amazonaws.com/doc/2010-05-08/", operations: iamOperations},
 	"sts": {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", operations: stsOperations},
 
@@ -38,6 +38,8 @@ type call struct {
 	caller world.Key
 	action string // as policies name it: sts:AssumeRole
 	source string // address of the peer
+
+	metadataURL func(instance string) string // nil: no metadata can be reached
 
 	context  policy.Context // condition keys besides those of every call; set by resources
 	document string         // the policy document that the request brings, if it does

@@ -321,6 +321,24 @@ func (w *World) IssueSession(role, session string) (Key, error) {
 	return w.issue(sessionOf(r, session), min(time.Hour, r.MaxSession), nil, nil)
 }
 
+// InstanceSession issues credentials of its role to an instance. EC2 must be let by
+// the role's trust policy.
+func (w *World) InstanceSession(instance string) (Key, error) {
+	name, ok := w.InstanceRole(instance)
+	r, found := w.Role(name)
+	if !ok || !found {
+		return Key{}, noRole(name)
+	}
+	w.mu.RLock()
+	trust := w.roles.rows[named(w.Account, name)].trust
+	w.mu.RUnlock()
+	request := policy.Request{Principal: ServiceEC2, Action: "sts:AssumeRole", Resource: w.RoleARN(name), Context: policy.Context{}}
+	if trust.DecideTrust(request).Effect != policy.Allow {
+		return Key{}, errorf("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role %s.", name)
+	}
+	return w.issue(sessionOf(r, instance), min(time.Hour, r.MaxSession), nil, nil)
+}
+
 // Limits of GetSessionToken (STS API Reference).
 const (
 	DefaultSessionToken = 12 * time.Hour

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Running is what runs of a cache: the addresses of its nodes, none if it has not
+// RunningCache is what runs of a cache: the addresses of its nodes, none if it has not
 // started, and what failed at the last change.
-type Running struct {
+type RunningCache struct {
 	Addresses []string
 	Err       error
 }
@@ -18,10 +18,10 @@ type Running struct {
 // Report tells the world what runs, by name of the cache, once listeners have
 // followed a change: a cache that is missing is still being created. It is no change,
 // and nobody hears of it. A world that is never told takes every cache to run.
-func (w *World) Report(runs map[string]Running) {
+func (w *World) Report(runs map[string]RunningCache) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.running = map[string]Running{}
+	w.running = map[string]RunningCache{}
 	maps.Copy(w.running, runs)
 }
 

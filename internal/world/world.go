@@ -36,24 +36,25 @@ type World struct {
 	// OneNode is why a cache can have one node only; nil means that it can have several.
 	OneNode error `json:"-"`
 
-	mu       sync.RWMutex // guards all below
-	journal  journal      // of the change in progress
-	users    table[user]  // by service and id
-	groups   table[group] // likewise
-	caches   table[cache] // by name: replication groups, serverless caches and clusters share no names here
-	subnets  table[SubnetGroup]
-	iamUsers table[iamUser]
-	roles    table[role]    // both by account and name
-	managed  table[managed] // policies by ARN
-	profiles table[InstanceProfile]
-	keys     table[Key]     // by id
-	used     map[string]Use // of long-term keys, by id
-	clock    table[time.Duration]
-	tables   []saver
-	running  map[string]Running // by name of the cache; not saved; nil if nobody tells
-	sweep    time.Time          // when expired keys are next thrown away
-	changed  []func() error
-	changing sync.Mutex // makes one change, with its callbacks, at a time
+	mu        sync.RWMutex // guards all below
+	journal   journal      // of the change in progress
+	users     table[user]  // by service and id
+	groups    table[group] // likewise
+	caches    table[cache] // by name: replication groups, serverless caches and clusters share no names here
+	subnets   table[SubnetGroup]
+	iamUsers  table[iamUser]
+	roles     table[role]    // both by account and name
+	managed   table[managed] // policies by ARN
+	profiles  table[InstanceProfile]
+	instances table[Instance]
+	keys      table[Key]     // by id
+	used      map[string]Use // of long-term keys, by id
+	clock     table[time.Duration]
+	tables    []saver
+	running   map[string]RunningCache // by name of the cache; not saved; nil if nobody tells
+	sweep     time.Time          // when expired keys are next thrown away
+	changed   []func() error
+	changing  sync.Mutex // makes one change, with its callbacks, at a time
 }
 
 // Format prints where the world is and none of what it holds: fmt would print the
@@ -79,6 +80,7 @@ func New(region, accountID string) *World {
 	add(w, &w.roles, table[role]{name: "role", pack: packRole, unpack: unpackRole, quiet: true})
 	add(w, &w.managed, table[managed]{name: "policy", pack: packManaged, unpack: unpackManaged, quiet: true})
 	add(w, &w.profiles, table[InstanceProfile]{name: "instance-profile", pack: plain[InstanceProfile], unpack: fromJSON[InstanceProfile], quiet: true})
+	add(w, &w.instances, table[Instance]{name: "instance", pack: plain[Instance], unpack: fromJSON[Instance]})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
 	w.users.rows[of(ElastiCache, defaultUser)] = premade()
@@ -120,7 +122,7 @@ func errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// OnChange has f called after every change of caches, their users and groups and of
+// OnChange has f called after every change of caches, their users and groups, of instances and of
 // the clock, before the call that made the change returns, which returns what f does,
 // as a *Behind: the world is then changed all the same. f may read the world but not change it.
 // Call it before the world is shared.
