@@ -21,7 +21,11 @@ func fill(form url.Values, prefix string, t reflect.Type) {
 			fill(form, prefix, f)
 		case !m.required:
 		case f.Kind() == reflect.Slice && f.Elem().Kind() == reflect.Struct:
+			before := len(form)
 			fill(form, m.prefix(prefix)+".1.", f.Elem())
+			if len(form) == before { // none of them is required
+				form.Set(m.prefix(prefix)+".1."+members(f.Elem())[0].name, "sample")
+			}
 		case f.Kind() == reflect.Slice:
 			form.Set(m.prefix(prefix)+".1", "sample")
 		case f.Kind() == reflect.Struct:

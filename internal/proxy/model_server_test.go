@@ -29,7 +29,7 @@ type model struct {
 	names                  [3][]string // of channels, patterns and shard channels
 
 	// uncountable is set by what rediam documents as the end of renewals, until RESET:
-	// also by HELLO 2 after a subscription, if neither is answered.
+	// also by what follows a subscription that is not answered.
 	uncountable, unsure bool
 
 	// Without a proxy, local answers what the proxy answers in the server's place;
@@ -443,7 +443,7 @@ func kindOf(name string) int {
 }
 
 func (m *model) subscribe(name string, names []string) {
-	m.uncountable = m.uncountable || !m.resp3 && (m.silent() || m.oneShot)
+	m.uncountable = m.uncountable || m.unsure || !m.resp3 && (m.silent() || m.oneShot)
 	m.unsure = m.unsure || m.silent()
 	if strings.Contains(name, "unsubscribe") {
 		m.unsubscribe(name, names)

@@ -105,7 +105,7 @@ type play struct {
 	pushes   []*pushed
 	signIns  []*signIn
 
-	opaque, torn, dubious bool // what the client may have done, to leave out what has no one answer
+	multi, opaque, tears, torn, dubious bool // what the client may have done, to leave out what has no one answer
 }
 
 func (p *play) failf(format string, args ...any) {
@@ -204,7 +204,6 @@ func (p *play) say(kind string) {
 	before := func(kinds ...string) bool {
 		return slices.ContainsFunc(p.said, func(s said) bool { return slices.Contains(kinds, s.kind) })
 	}
-	inMulti := before("multi")
 	subscribe := strings.HasSuffix(verb, "subscribe")
 	local := verb == "auth" || verb == "sync" || strings.Contains(kind, "PASS") // may be answered by the proxy
 	switch {
@@ -212,7 +211,7 @@ func (p *play) say(kind string) {
 		return
 	case local && slices.ContainsFunc(p.said[max(0, len(p.said)-4):], func(s said) bool { return s.kind == "publish a #" || s.kind == "exec" && before("publish a #") }):
 		return // the client's own message may come before the answer or after it
-	case inMulti && subscribe && strings.Contains(kind, "!"): // is refused
+	case p.multi && subscribe && strings.Contains(kind, "!"): // is refused
 		return
 	case p.opaque && local: // when it is answered is not sure
 		return
@@ -223,14 +222,16 @@ func (p *play) say(kind string) {
 	case p.session.Password != "" && (strings.Contains(kind, "!") || kind == "hello 4" || kind == "hello x" || kind == "hello 2 nosuch"):
 		return // refused in another order, or for another reason
 	}
-	p.opaque = p.opaque || verb == "monitor" || inMulti && (subscribe || verb == "hello" || strings.HasPrefix(kind, "client reply")) ||
+	p.opaque = p.opaque || verb == "monitor" || p.multi && (subscribe || verb == "hello" || strings.HasPrefix(kind, "client reply")) ||
 		subscribe && before("client reply off", "client reply skip", "asking", "client caching yes", "client caching no") ||
-		verb == "hello" && before("client reply off", "client reply skip") ||
+		(verb == "hello" || strings.HasPrefix(kind, "client tracking")) && before("client reply off", "client reply skip") ||
 		verb == "hello" && slices.ContainsFunc(p.said, func(s said) bool { return strings.Contains(s.kind, "subscribe ") })
-	p.torn = p.torn || inMulti && (subscribe || kind == "client reply off" || kind == "client reply skip")
-	p.dubious = p.dubious || inMulti && (subscribe || verb == "hello" || strings.HasPrefix(kind, "client reply"))
+	p.tears = p.tears || p.multi && (subscribe || kind == "client reply off" || kind == "client reply skip")
+	p.torn = p.torn || p.tears && verb == "exec"
+	p.multi = kind == "multi" || p.multi && verb != "exec" && kind != "discard" && kind != "reset"
+	p.dubious = p.dubious || p.multi && (subscribe || verb == "hello" || strings.HasPrefix(kind, "client reply"))
 	if kind == "reset" {
-		p.opaque, p.dubious = false, false
+		p.opaque, p.dubious, p.tears = false, false, false
 	}
 	p.write(kind, p.fill(kind))
 }
@@ -367,6 +368,8 @@ func (p *play) serve(n int) {
 		client := len(words) > 0 && words[0] != "AUTH" && words[0] != "HELLO" && words[0] != "PING"
 		if client {
 			p.match(words)
+		} else if m := p.server; len(words) > 1 && words[0] == "HELLO" && (m.multi || m.silent() || m.asking || m.caching) {
+			p.failf("the session changes the protocol where it does harm")
 		}
 		p.server.execute(words)
 		if client {
@@ -596,7 +599,7 @@ func (p *play) direct() *model {
 		for next <= e.behind {
 			execute()
 		}
-		for next < e.taken && len(m.out) < e.got && (!slices.Contains(p.executed, next) || e.what != "a slot moves" && m.unseen(p.said[next].words)) {
+		for next < e.taken && len(m.out) < e.got && (!slices.Contains(p.executed, next) || (e.what != "a slot moves" || !m.restricted()) && m.unseen(p.said[next].words)) {
 			execute()
 		}
 		m.happen(e.event)

@@ -75,6 +75,7 @@ func (s *Session) locals(out *output) {
 			if a.kind == local {
 				out.add(a.local)
 			}
+			s.multi = a.kind == begins || s.multi && a.kind != ends && a.kind != discards
 			return a.kind != resets
 		})
 	}

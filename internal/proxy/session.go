@@ -58,11 +58,12 @@ type Session struct {
 	multi   bool // the server is in a transaction
 
 	channels, patterns, shards int64 // subscriptions
-	unsure                     bool  // there may be more, of which nobody has heard yet
+	unsure                     bool  // confirmations may come that nobody awaits, and not those of another command
 
 	// opaque is set by what makes replies uncountable, until RESET: MONITOR; SUBSCRIBE
 	// or CLIENT REPLY in a transaction; subscriptions in RESP2 for which RESP3 does not
-	// stand in, since the server refuses then what it would do otherwise.
+	// stand in, since the server refuses then what it would do otherwise; a second
+	// subscription, if the first could not be awaited.
 	opaque    bool
 	unsettled bool // such a thing has been queued in the transaction
 
@@ -439,7 +440,7 @@ func (s *Session) subscribe(verb string, names int) {
 		s.expect(awaited{count: audible}) // wrong number of arguments
 	case s.inMulti():
 		s.expect(awaited{kind: unsettles, count: audible})
-	case !s.resp3 && (!leaves || audible == 0):
+	case s.unsure, !s.resp3 && (!leaves || audible == 0):
 		s.expect(awaited{kind: blurs})
 	case audible == 0: // confirmations come all the same, but an error would not
 		s.unsure = true
@@ -474,7 +475,7 @@ func (s *Session) answer(b []byte) {
 func (s *Session) expect(a awaited) {
 	n := len(s.queue)
 	switch {
-	case s.opaque && a.kind != resets, a.kind == plain && a.count == 0:
+	case a.kind == plain && a.count == 0:
 	case a.kind == plain && n > 0 && s.queue[n-1].kind == plain:
 		s.queue[n-1].count += a.count
 	default:

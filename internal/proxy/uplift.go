@@ -49,7 +49,7 @@ const (
 func (s *Session) standingIn(verb string, words [][]byte, out *output) verdict {
 	if !s.lifted {
 		switch {
-		case !subscribing(verb) || s.blurred() || s.inMulti():
+		case !subscribing(verb) || s.blurred() || s.unsure || s.inMulti():
 			return untouched
 		case s.awaits(hello):
 			return waits // for the protocol
