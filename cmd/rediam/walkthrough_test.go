@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rediam/rediam/internal/installed"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The walk-throughs run as they are written, with every AWS CLI of this machine: that
+// of PATH, and Debian's.
+func TestWalkthroughs(t *testing.T) {
+	first := installed.Path(t, "aws")
+	installed.Path(t, "redis-server")
+	installed.Path(t, "redis-cli")
+	clis := []string{first}
+	if debian := "/usr/bin/aws"; first != debian {
+		if _, err := exec.LookPath(debian); err == nil {
+			clis = append(clis, debian)
+		}
+	}
+	for _, cli := range clis {
+		t.Run(strings.ReplaceAll(cli, "/", "_"), func(t *testing.T) {
+			testscript.Run(t, testscript.Params{
+				Dir:                 filepath.Join("..", "..", "docs", "walkthroughs"),
+				Cmds:                map[string]func(*testscript.TestScript, bool, []string){"await": await, "source": source},
+				RequireExplicitExec: true,
+				Setup: func(e *testscript.Env) error {
+					bin := filepath.Join(e.WorkDir, "bin")
+					e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+					e.Setenv("TMPDIR", e.WorkDir)
+					e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+					e.Setenv("AWS_PAGER", "")
+					if err := os.Mkdir(bin, 0o755); err != nil {
+						return err
+					}
+					wrapper := "#!/bin/sh\nexec " + cli + " --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"\n"
+					return os.WriteFile(filepath.Join(bin, "aws"), []byte(wrapper), 0o755)
+				},
+			})
+		})
+	}
+}
