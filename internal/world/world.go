@@ -52,7 +52,7 @@ type World struct {
 	clock     table[time.Duration]
 	tables    []saver
 	running   map[string]RunningCache // by name of the cache; not saved; nil if nobody tells
-	sweep     time.Time          // when expired keys are next thrown away
+	sweep     time.Time               // when expired keys are next thrown away
 	changed   []func() error
 	changing  sync.Mutex // makes one change, with its callbacks, at a time
 }
