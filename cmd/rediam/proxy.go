@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
@@ -208,6 +209,9 @@ func checkAll(ctx context.Context, t *terminal, targets []*served) error {
 
 // serve serves the targets until ctx is done or one of them fails.
 func (c *proxyCommand) serve(ctx context.Context, t *terminal, targets []*served) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // connections live long and allocate next to nothing
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var running sync.WaitGroup

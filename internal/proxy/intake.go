@@ -11,7 +11,7 @@ import (
 const (
 	// smallBuffer is what a connection at rest has for each half; largeBuffer is what
 	// it has while much comes, and the largest request that is looked at whole.
-	smallBuffer = 4 << 10
+	smallBuffer = 1 << 10
 	largeBuffer = 32 << 10
 
 	// restTime is how long a large buffer may wait for something.
