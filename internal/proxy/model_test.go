@@ -599,7 +599,7 @@ func (p *play) direct() *model {
 		for next <= e.behind {
 			execute()
 		}
-		for next < e.taken && len(m.out) < e.got && (!slices.Contains(p.executed, next) || (e.what != "a slot moves" || !m.restricted()) && m.unseen(p.said[next].words)) {
+		for next < e.taken && len(m.out) < e.got && (!slices.Contains(p.executed, next) || !m.restricted() && m.unseen(p.said[next].words)) {
 			execute()
 		}
 		m.happen(e.event)

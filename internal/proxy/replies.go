@@ -153,6 +153,7 @@ func (s *Session) subscription() bool {
 	default:
 		return false
 	}
+	s.restrict() // where RESP3 should have stood in, but for an EXEC that has failed
 	s.follow(name)
 	if !s.awaitsSubscription() || s.queue[0].name != name {
 		return true // a slot has moved away

@@ -514,12 +514,14 @@ func (s *Session) believe() {
 	}
 }
 
-// speaks notes the protocol. In RESP2 the server does not do what a subscriber tells
-// it.
+// speaks notes the protocol.
 func (s *Session) speaks(protocol string) {
 	s.resp3 = protocol == "3"
-	s.opaque = s.opaque || !s.resp3 && s.subscribed()
+	s.restrict()
 }
+
+// restrict notes that in RESP2 the server does not do what a subscriber tells it.
+func (s *Session) restrict() { s.opaque = s.opaque || !s.resp3 && s.subscribed() }
 
 // unheard is whether no reply comes.
 func (a *awaited) unheard() bool { return a.count == 0 && a.kind != subscribes }
