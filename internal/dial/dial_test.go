@@ -226,8 +226,13 @@ func TestARenewalAmongOtherRequestsIsGoodUnlessAnErrorComes(t *testing.T) {
 			}
 		}
 		next := signIns.Open()
-		if err := next.Begin(t.Context()); err != nil { // waits for the verdict
+		if err := next.Begin(t.Context()); err != nil { // waits for the verdict, which is counted then
 			t.Fatal(err)
+		}
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if got := signIns.Counts(); got.Renewals+got.Failures[rediam.CauseThrottled] > 0 {
+				break
+			}
 		}
 		if got := signIns.Counts(); got.Renewals != 1-v.throttle || got.Failures[rediam.CauseThrottled] != v.throttle {
 			t.Errorf("%s: Counts() = %+v, want %d throttled", name, got, v.throttle)
