@@ -43,6 +43,7 @@ unit:
 clients:
 	REDIAM_SOAK=15 REDIAM_STORM=1000 go test -race -count=1 -timeout 15m ./internal/soak
 	REDIAM_PROXY_SOAK=10 go test -count=1 -timeout 15m -run Proxy ./internal/soak
+	REDIAM_CONNECTIONS=10000 go test -count=1 -timeout 5m -run Vanish ./internal/proxy
 
 # A count rather than a time: at the end of a time the fuzzer may report its own
 # deadline as a failure.
