@@ -62,7 +62,12 @@ func (p *peer) hearsAll(answer string) {
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * patience); !so(); time.Sleep(time.Millisecond) {
+	within(t, 2*patience, what, so)
+}
+
+func within(t *testing.T, d time.Duration, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(d); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain: %s", what)
 		}

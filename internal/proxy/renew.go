@@ -112,6 +112,7 @@ func (j *joint) comeBack(ctx context.Context) {
 			defer j.down.Unlock()
 			j.refuse(err)
 			j.client.Close()
+			j.end() // for the client that waits
 			return
 		}
 	}
