@@ -28,6 +28,13 @@ func serve(t *testing.T, srv *emulator.Server, change func(*proxy.Proxy, *rediam
 	if change != nil {
 		change(p, signer)
 	}
+	addr, _ = run(t, p)
+	return addr, p.SignIns
+}
+
+// run has a proxy serve until the test ends, or it is asked to end before.
+func run(t *testing.T, p *proxy.Proxy) (addr string, end func()) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +48,7 @@ func serve(t *testing.T, srv *emulator.Server, change func(*proxy.Proxy, *rediam
 			t.Errorf("Serve() = %v", err)
 		}
 	})
-	return listener.Addr().String(), p.SignIns
+	return listener.Addr().String(), cancel
 }
 
 // A client that knows nothing of IAM works through many lives of a connection, and a
