@@ -267,7 +267,7 @@ func (c Config) check() error {
 	host, _, err := net.SplitHostPort(cmp.Or(c.Listen, "127.0.0.1:0"))
 	return errors.Join(
 		wrong(err != nil || !isLoopback(host), "listen: it must be a loopback address with a port, such as 127.0.0.1:0"),
-		wrong(net.ParseIP(c.Expose) != nil || strings.ContainsAny(c.Expose, ":/"), "expose: it must be a host name, without a port"),
+		wrong(net.ParseIP(c.Expose) != nil || strings.ContainsAny(c.Expose, ":/"), "unsafe-listen: it must be a host name, without a port"),
 		wrong(c.Account != "" && !accountID.MatchString(c.Account), "account: it must be 12 digits"),
 		wrong(c.Region != "" && !regionName.MatchString(c.Region), "region: it must have the form eu-west-1"),
 		wrong(c.CachePort < 0 || c.CachePort+max(c.Nodes-1, 0) > 65535, "cache-port: it must be from 0 to 65535, for each node"),

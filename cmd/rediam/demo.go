@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +10,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/emulator"
@@ -40,10 +45,12 @@ const (
 	demoRole  = "orders-service"
 )
 
-// demo is one run: its emulator, and the session of the role that the app has.
+// demo is one run: its emulator, a client of IAM, and the session of the role that
+// the app has.
 type demo struct {
 	out  io.Writer
 	srv  *emulator.Server
+	iam  *iam.Client
 	role aws.CredentialsProvider
 	app  string // URL
 }
@@ -97,46 +104,87 @@ func (t *terminal) quietLog() *slog.Logger {
 
 func (d *demo) print(format string, args ...any) { fmt.Fprintf(d.out, format, args...) }
 
-// setUp makes what AWS has to have for an IAM sign-in.
+// setUp makes what an IAM sign-in needs, by the calls that make it on AWS.
 func (d *demo) setUp(ctx context.Context) error {
-	err := errors.Join(
-		d.srv.PutUser(emulator.User{ID: "orders-default", Name: "default", Auth: emulator.AuthNoPassword, Access: "off -@all"}),
-		d.srv.PutUser(emulator.User{Name: demoUser, Access: "on ~* +@all"}),
-		d.srv.PutGroup(emulator.Group{ID: "orders-users", Users: []string{"orders-default", demoUser}}),
-		d.srv.PutCache(emulator.Cache{Name: demoCache, Group: "orders-users"}),
-		d.srv.PutRole(emulator.Role{Name: demoRole, Inline: map[string]string{"connect": d.connectPolicy()}}))
+	key, err := d.srv.CreateAccessKey(emulator.AdminUser)
 	if err != nil {
 		return err
 	}
-	if d.role, err = d.assumeRole(ctx); err != nil {
+	config := aws.Config{Region: d.srv.Region(), BaseEndpoint: aws.String(d.srv.URL()), Credentials: emulator.KeyCredentials(key)}
+	endpoint, err := makeCache(ctx, elasticache.NewFromConfig(config))
+	if err != nil {
 		return err
 	}
-	d.print("An ElastiCache of your own, on this machine: nothing leaves it.\n\n")
-	d.print("  engine   %s\n  cache    %s, at %s over TLS\n  users    default (off), %s (signs in with IAM)\n", d.srv.EngineOf(demoCache), demoCache, d.srv.Cache(demoCache).Addr, demoUser)
-	d.print("  role     %s, which may elasticache:Connect\n", d.srv.RoleARN(demoRole))
+	d.iam = iam.NewFromConfig(config)
+	role, err := d.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String(demoRole), AssumeRolePolicyDocument: aws.String(fmt.Sprintf(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:%s:iam::%s:root"},"Action":"sts:AssumeRole"}]}`, d.srv.Partition(), d.srv.Account()))})
+	if err != nil {
+		return err
+	}
+	if err := d.allowConnect(ctx); err != nil {
+		return err
+	}
+	// Without the SDK's cache, which goes by this machine's clock: the emulator's
+	// will be moved on.
+	arn := aws.ToString(role.Role.Arn)
+	d.role = stscreds.NewAssumeRoleProvider(sts.NewFromConfig(config), arn, func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = "demo" })
+	if _, err := d.role.Retrieve(ctx); err != nil {
+		return err
+	}
+	d.print("An ElastiCache of your own, on this machine: nothing leaves it. Made with the AWS SDK:\n\n")
+	d.print("  engine   %s\n  cache    %s, at %s over TLS\n  users    default (off), %s (signs in with IAM)\n", d.srv.EngineOf(demoCache), demoCache, endpoint, demoUser)
+	d.print("  role     %s, which may elasticache:Connect\n", arn)
 	return nil
 }
 
-func (d *demo) connectPolicy() string {
-	prefix := "arn:" + d.srv.Partition() + ":elasticache:" + d.srv.Region() + ":" + d.srv.Account() + ":"
-	return fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"SignIn","Effect":"Allow","Action":"elasticache:Connect","Resource":[%q,%q]}]}`,
-		prefix+"replicationgroup:"+demoCache, prefix+"user:"+demoUser)
+// makeCache makes the users, their group and the cache, and tells its address.
+func makeCache(ctx context.Context, client *elasticache.Client) (endpoint string, err error) {
+	for _, u := range []*elasticache.CreateUserInput{
+		{UserId: aws.String("orders-default"), UserName: aws.String("default"), Engine: aws.String("valkey"), AccessString: aws.String("off -@all"),
+			AuthenticationMode: &types.AuthenticationMode{Type: types.InputAuthenticationTypePassword, Passwords: []string{rand.Text()}}},
+		{UserId: aws.String(demoUser), UserName: aws.String(demoUser), Engine: aws.String("valkey"), AccessString: aws.String("on ~* +@all"),
+			AuthenticationMode: &types.AuthenticationMode{Type: types.InputAuthenticationTypeIam}},
+	} {
+		if _, err := client.CreateUser(ctx, u); err != nil {
+			return "", err
+		}
+	}
+	group := &elasticache.CreateUserGroupInput{UserGroupId: aws.String("orders-users"), Engine: aws.String("valkey"), UserIds: []string{"orders-default", demoUser}}
+	if _, err := client.CreateUserGroup(ctx, group); err != nil {
+		return "", err
+	}
+	if _, err := client.CreateCacheSubnetGroup(ctx, &elasticache.CreateCacheSubnetGroupInput{CacheSubnetGroupName: aws.String("orders-subnets"),
+		CacheSubnetGroupDescription: aws.String("where the demo is"), SubnetIds: []string{"subnet-1"}}); err != nil {
+		return "", err
+	}
+	if _, err := client.CreateReplicationGroup(ctx, &elasticache.CreateReplicationGroupInput{
+		ReplicationGroupId: aws.String(demoCache), ReplicationGroupDescription: aws.String("the orders of the demo"),
+		Engine: aws.String("valkey"), CacheNodeType: aws.String("cache.t4g.micro"), CacheSubnetGroupName: aws.String("orders-subnets"),
+		TransitEncryptionEnabled: aws.Bool(true), UserGroupIds: []string{"orders-users"},
+	}); err != nil {
+		return "", err
+	}
+	made, err := elasticache.NewReplicationGroupAvailableWaiter(client).WaitForOutput(ctx,
+		&elasticache.DescribeReplicationGroupsInput{ReplicationGroupId: aws.String(demoCache)}, time.Minute)
+	if err != nil {
+		return "", err
+	}
+	primary := made.ReplicationGroups[0].NodeGroups[0].PrimaryEndpoint
+	return fmt.Sprintf("%s:%d", *primary.Address, *primary.Port), nil
 }
 
-// assumeRole asks the emulator's STS for the role, as a program on AWS would.
-func (d *demo) assumeRole(ctx context.Context) (aws.CredentialsProvider, error) {
-	key, err := d.srv.CreateAccessKey(emulator.AdminUser)
-	if err != nil {
-		return nil, err
-	}
-	client := sts.New(sts.Options{Region: d.srv.Region(), BaseEndpoint: aws.String(d.srv.URL()), Credentials: emulator.KeyCredentials(key)})
-	// Without the SDK's cache, which goes by this machine's clock: the emulator's
-	// will be moved on.
-	role := stscreds.NewAssumeRoleProvider(client, d.srv.RoleARN(demoRole), func(o *stscreds.AssumeRoleOptions) {
-		o.RoleSessionName = "demo"
-	})
-	_, err = role.Retrieve(ctx)
-	return role, err
+// allowConnect lets the role sign in, and forbidConnect takes that away.
+func (d *demo) allowConnect(ctx context.Context) error {
+	prefix := "arn:" + d.srv.Partition() + ":elasticache:" + d.srv.Region() + ":" + d.srv.Account() + ":"
+	_, err := d.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String(demoRole), PolicyName: aws.String("connect"), PolicyDocument: aws.String(fmt.Sprintf(
+		`{"Version":"2012-10-17","Statement":[{"Sid":"SignIn","Effect":"Allow","Action":"elasticache:Connect","Resource":[%q,%q]}]}`,
+		prefix+"replicationgroup:"+demoCache, prefix+"user:"+demoUser))})
+	return err
+}
+
+func (d *demo) forbidConnect(ctx context.Context) error {
+	_, err := d.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String(demoRole), PolicyName: aws.String("connect")})
+	return err
 }
 
 // signer signs for the demo's cache and user; the caller may change it before use.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/rediam/rediam"
-	"github.com/rediam/rediam/emulator"
 	"github.com/rediam/rediam/internal/resp"
 )
 
@@ -39,7 +38,7 @@ func (d *demo) refusals(ctx context.Context) error {
 		{"AUTH with one argument", good, "one-argument-auth", true, false},
 	} {
 		if r.revoked {
-			if err := d.srv.PutRole(emulator.Role{Name: demoRole}); err != nil {
+			if err := d.forbidConnect(ctx); err != nil {
 				return err
 			}
 		}
@@ -55,7 +54,7 @@ func (d *demo) refusals(ctx context.Context) error {
 			return err
 		}
 		if r.revoked {
-			if err := d.srv.PutRole(emulator.Role{Name: demoRole, Inline: map[string]string{"connect": d.connectPolicy()}}); err != nil {
+			if err := d.allowConnect(ctx); err != nil {
 				return err
 			}
 		}

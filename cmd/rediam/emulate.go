@@ -32,7 +32,7 @@ type emulateCommand struct {
 	StateDelay          time.Duration  `placeholder:"DURATION" help:"How long what the AWS API makes, changes or deletes is shown as creating, modifying or deleting; not at all by default."`
 	OneTime             bool           `help:"Refuse a token that has been used before, which AWS does not."`
 	LenientResourceType bool           `help:"Accept tokens with or without ResourceType on caches of either kind."`
-	Expose              string         `placeholder:"HOST" help:"Listen on every interface, for clients that reach this machine as HOST, such as a service container's name. Whoever can reach it can use it."`
+	Expose              string         `name:"unsafe-listen" placeholder:"HOST" help:"Listen on every interface, for clients that reach this machine as HOST, such as a service container's name. Whoever can reach it can use it."`
 	State               string         `placeholder:"FILE" help:"Keep everything but what is in the caches in a file, for the next emulator. It holds secrets. If it is there, nothing is made by default."`
 	EnvFile             string         `placeholder:"FILE" help:"Also write the export lines to a file, once every listener answers."`
 }
