@@ -32,6 +32,8 @@ var mayImport = map[string][]string{
 	"valkeygo":           {"", "internal/dial"},
 	"metrics":            {""},
 	"internal/proxy":     {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
+	"internal/account":   {"", "internal/policy", "internal/acl"},
+	"internal/doctor":    {"", "internal/account", "internal/policy", "internal/resp", "internal/sigv4"},
 	"internal/world":     {"internal/policy", "internal/acl"},
 	"internal/gate":      append([]string{"internal/world"}, foundations...),
 	"internal/engine":    append([]string{"internal/world"}, foundations...),

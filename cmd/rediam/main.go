@@ -38,6 +38,7 @@ type cli struct {
 	Emulate emulateCommand `cmd:"" help:"Run ElastiCache or MemoryDB on this machine."`
 	Demo    demoCommand    `cmd:"" help:"Show IAM sign-in at work: good, refused and renewed."`
 	Proxy   proxyCommand   `cmd:"" help:"Let clients that know no IAM use a cache."`
+	Doctor  doctorCommand  `cmd:"" help:"Find out why a sign-in does not work."`
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 

@@ -31,6 +31,11 @@ func (p *Policy) Matches(r Request) []Match {
 	return all
 }
 
+// HasAction is whether a statement is about the action, on whatever resource.
+func (p *Policy) HasAction(action string) bool {
+	return slices.ContainsFunc(p.statements, func(s *statement) bool { return s.actions.match(action) })
+}
+
 // MissingKeys are the condition keys, in order, that statements about the action
 // ask for and the context of the request has not.
 func (p *Policy) MissingKeys(r Request) []string {

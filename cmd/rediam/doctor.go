@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/memorydb"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/internal/account"
+	"github.com/rediam/rediam/internal/doctor"
+	"github.com/rediam/rediam/internal/sigv4"
+)
+
+type doctorCommand struct {
+	target `embed:""`
+	Token  string `placeholder:"-" help:"Examine a token that was made elsewhere, from standard input (-) or a file, instead of signing one."`
+	URL    string `name:"url" placeholder:"URL" help:"Examine the redis:// or rediss:// URL of a program; - reads it from standard input, which keeps a password in it out of the process list."`
+	Format string `enum:"text,json" default:"text" help:"text or json."`
+}
+
+func (doctorCommand) Help() string {
+	return `Checks, in order, the credentials, whose they are, the clock, the names, DNS, TCP, TLS and the
+sign-in itself, and stops at the first that fails, with its cause and what to do. A cache refuses every
+sign-in with the same words, so it then tries what may be meant (serverless or not, the other
+service, the region and name of the endpoint) and reads the account, as far as it may.
+
+The output holds no secret. Exit status: 0 healthy, 1 there is a cause, 2 wrong usage.
+
+Example:
+
+  rediam doctor --cache orders --user orders-app --region eu-west-1 \
+    --endpoint master.orders.abc123.euw1.cache.amazonaws.com:6379`
+}
+
+// errUnhealthy ends the command with status 1 after its report.
+var errUnhealthy = errors.New("the sign-in does not work")
+
+func (c *doctorCommand) Run(ctx context.Context, t *terminal) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	d, err := c.doctor(ctx, t)
+	if err != nil {
+		return err
+	}
+	if c.Format == "json" {
+		report := d.Run(ctx)
+		if err := json.NewEncoder(t.stdout).Encode(report); err != nil || report.OK {
+			return err
+		}
+		return errUnhealthy
+	}
+	d.Progress = func(check doctor.Check) {
+		fmt.Fprintf(t.stdout, "%-8s %-12s %s\n", check.Status, check.Name, check.Detail)
+	}
+	report := d.Run(ctx)
+	for _, f := range report.Findings {
+		fmt.Fprintf(t.stdout, "\n%s\n  %s\n  mend: %s\n", f.Cause, f.What, f.Mend)
+	}
+	if report.OK {
+		return nil
+	}
+	return errUnhealthy
+}
+
+func (c *doctorCommand) doctor(ctx context.Context, t *terminal) (*doctor.Doctor, error) {
+	config, err := c.examined(t)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	d := &doctor.Doctor{Config: config}
+	if c.Token != "" {
+		if d.Token, err = c.given(t, c.Token, sigv4.MaxToken); err != nil {
+			return nil, err
+		}
+	}
+	if c.URL != "" && strings.Contains(config.Password, "X-Amz-") {
+		d.Token, d.Config.Password = config.Password, ""
+	}
+	awsConfig, err := c.awsConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ambient := *c
+	if ambient.Region != "" { // that of the environment may be the right one
+		ambient.Region = ""
+		if other, err := ambient.awsConfig(ctx); err == nil {
+			d.Regions = append(d.Regions, other.Region)
+		}
+	}
+	if d.Config.Region == "" && d.Token == "" {
+		d.Config.Region = awsConfig.Region
+	}
+	if config.Host == "" {
+		return nil, usageError{hinted{errors.New("no endpoint: where does the cache listen?"), "--endpoint HOST:PORT, REDIAM_ENDPOINT, REDIS_URL or REDIS_HOST say it"}}
+	}
+	d.Credentials = awsConfig.Credentials
+	if d.TLS, err = c.trust(); err != nil {
+		return nil, usageError{err}
+	}
+	d.Clients = func(region string) account.Clients { return clientsIn(awsConfig, region) }
+	return d, nil
+}
+
+// examined is the configuration, whose faults are findings and not errors.
+func (c *doctorCommand) examined(t *terminal) (rediam.Config, error) {
+	config, err := c.config()
+	if err != nil {
+		return config, err
+	}
+	if found, err := rediam.ConfigFromEnv(os.LookupEnv); err == nil {
+		config.Password = found.Password
+	}
+	if c.URL == "" {
+		return config, nil
+	}
+	url := c.URL
+	if url == "-" {
+		if url, err = c.given(t, "-", sigv4.MaxToken); err != nil {
+			return config, err
+		}
+	}
+	config.Password = ""
+	return config, config.SetURL(strings.TrimSpace(url))
+}
+
+// given reads what is on standard input or in a file.
+func (c *doctorCommand) given(t *terminal, name string, most int64) (string, error) {
+	in := t.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return "", usageError{errors.New("--token: give - for standard input, or the name of a file; not the token, which everybody could read in the process list")}
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, most+16))
+	if err == nil && strings.TrimSpace(string(data)) == "" {
+		err = usageError{errors.New("there is nothing to examine on standard input")}
+	}
+	return string(data), err
+}
+
+// clientsIn are clients of one region.
+func clientsIn(awsConfig aws.Config, region string) account.Clients {
+	awsConfig.Region = region
+	return account.Clients{STS: sts.NewFromConfig(awsConfig), IAM: iam.NewFromConfig(awsConfig),
+		ElastiCache: elasticache.NewFromConfig(awsConfig), MemoryDB: memorydb.NewFromConfig(awsConfig)}
+}
