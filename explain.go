@@ -137,14 +137,14 @@ func (c Config) Explain(err error) error {
 	e := &Explanation{Err: err, Cause: CauseOf(err)}
 	switch e.Cause {
 	case CauseRefused:
-		e.Checks, e.Settle = c.whyRefused(), c.tryToken()
+		e.Checks, e.Settle = c.whyRefused(), c.doctor()
 	case CauseNoAuth:
 		e.Checks = []string{
 			"the client has no token source: it sends commands before AUTH. Public endpoints answer this to anything that comes first, CLIENT SETINFO and PING too",
 			"AUTH had one argument, which means the user default: IAM users need AUTH user token",
 			"RESET was sent, which ends the sign-in",
 		}
-		e.Settle = c.tryToken()
+		e.Settle = c.doctor()
 	case CauseNoPerm:
 		e.Checks = []string{"the sign-in is fine; the access string of user " + shown(c.Username, "USER") + " does not allow this command, key or channel"}
 		e.Settle = "aws " + string(c.Service) + " describe-users --region " + shown(c.Region, "REGION")
@@ -189,22 +189,22 @@ func (c Config) whyRefused() []string {
 		checks = append(checks, "the endpoint is MemoryDB's, and the token was signed for ElastiCache")
 	}
 	checks = append(checks,
-		"the region of the cache is not "+shown(c.Region, "the one that was signed for"),
-		"the cache's id or name is not "+cache+": it is the replication group id, serverless cache name or MemoryDB cluster name, in lower case, and never an endpoint or a node (-001)")
+		"wrong-region: the region of the cache is not "+shown(c.Region, "the one that was signed for"),
+		"name-unknown, name-is-endpoint: the cache's id or name is not "+cache+": it is the replication group id, serverless cache name or MemoryDB cluster name, in lower case, and never an endpoint or a node (-001)")
 	if service == ElastiCache {
 		checks = append(checks,
-			"Serverless must be set for serverless caches, and for no others",
-			"the id of user "+user+" is not its name: on ElastiCache they must be equal, in lower case")
+			"resource-type-missing, resource-type-extra: Serverless must be set for serverless caches, and for no others",
+			"user-id-differs-from-name: the id of user "+user+" is not its name: on ElastiCache they must be equal, in lower case")
 	}
 	group := map[Service]string{ElastiCache: "user group", MemoryDB: "ACL"}[service]
 	return append(checks,
-		"user "+user+" is not in the "+group+" of the cache, does not sign in with IAM, or its access string does not say on",
-		"the IAM policy does not allow "+string(service)+":Connect on both ARNs, the cache's and the user's",
-		"the AWS credentials are not those that you think: look with aws sts get-caller-identity",
-		"the token was old: over 15 minutes, or its credentials had expired; sign one for each connection",
-		"the clock of this machine is wrong by minutes",
-		"the token was changed on its way, by a shell or a URL, or has https:// before it",
-		"AUTH had one argument, or a static password was sent first")
+		"user-unknown, user-not-in-group, user-not-iam, user-off: user "+user+" does not exist, is not in the "+group+" of the cache, does not sign in with IAM, or its access string does not say on",
+		"policy-lacks-cache, policy-lacks-user: the IAM policy does not allow "+string(service)+":Connect on both ARNs, the cache's and the user's",
+		"wrong-principal: the AWS credentials are not those that you think: look with aws sts get-caller-identity",
+		"token-expired, credentials-expired: the token was old: over 15 minutes, or its credentials had expired; sign one for each connection",
+		"clock-skew: the clock of this machine is wrong by minutes",
+		"token-mangled, scheme-left-on: the token was changed on its way, by a shell or a URL, or has https:// before it",
+		"one-argument-auth, static-password: AUTH had one argument, or a static password was sent first")
 }
 
 func (c Config) whyUnreachable(cause Cause, err error) []string {
@@ -238,17 +238,17 @@ func (c Config) whyUnreachable(cause Cause, err error) []string {
 	return nil
 }
 
-// tryToken is a command that tries the very sign-in, without a client in between.
-func (c Config) tryToken() string {
-	host, port, _ := net.SplitHostPort(c.endpoint())
-	flags := " --cache " + shown(c.CacheName, "CACHE") + " --user " + shown(c.Username, "USER") + " --region " + shown(c.Region, "REGION")
+// doctor is the command that finds the cause. The first words of the checks are
+// its ids.
+func (c Config) doctor() string {
+	flags := " --endpoint " + c.endpoint() + " --cache " + shown(c.CacheName, "CACHE") + " --user " + shown(c.Username, "USER") + " --region " + shown(c.Region, "REGION")
 	if c.Service == MemoryDB {
 		flags += " --service memorydb"
 	}
 	if c.Serverless {
 		flags += " --serverless"
 	}
-	return fmt.Sprintf(`REDISCLI_AUTH="$(rediam token%s)" redis-cli --tls -h %s -p %s --user %s PING`, flags, host, port, shown(c.Username, "USER"))
+	return "rediam doctor" + flags
 }
 
 // shown is a value that belongs into a sentence or a command, or a placeholder

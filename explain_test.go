@@ -36,15 +36,15 @@ func TestExplainNamesTheLikeliestCauseFirst(t *testing.T) {
 		first  string // of the checks
 		settle string
 	}{
-		{"refused", orders, errors.New(wrongPass), rediam.CauseRefused, "region", `rediam token --cache orders --user orders-app --region eu-west-1)" redis-cli --tls -h master.orders.abc123.euw1.cache.amazonaws.com -p 6379 --user orders-app PING`},
-		{"refused, wrapped as clients do", orders, fmt.Errorf("failed to authenticate: %w", errors.New(wrongPass)), rediam.CauseRefused, "region", "rediam token"},
+		{"refused", orders, errors.New(wrongPass), rediam.CauseRefused, "region", "rediam doctor --endpoint master.orders.abc123.euw1.cache.amazonaws.com:6379 --cache orders --user orders-app --region eu-west-1"},
+		{"refused, wrapped as clients do", orders, fmt.Errorf("failed to authenticate: %w", errors.New(wrongPass)), rediam.CauseRefused, "region", "rediam doctor"},
 		{"refused, and the endpoint is another cache's", with(orders, func(c *rediam.Config) { c.CacheName = "payments" }), errors.New(wrongPass), rediam.CauseRefused, `"orders"`, "--cache payments"},
 		{"refused, and the endpoint is serverless", with(orders, func(c *rediam.Config) { c.Host = "orders-ab12cd.serverless.euw1.cache.amazonaws.com" }), errors.New(wrongPass), rediam.CauseRefused, "should be true", ""},
 		{"refused, and the endpoint is not serverless", with(orders, func(c *rediam.Config) { c.Serverless = true }), errors.New(wrongPass), rediam.CauseRefused, "should be false", "--serverless"},
 		{"refused, and the endpoint is MemoryDB's", with(orders, func(c *rediam.Config) { c.Host = "clustercfg.orders.abc123.memorydb.eu-west-1.amazonaws.com" }), errors.New(wrongPass), rediam.CauseRefused, "MemoryDB", ""},
 		{"refused by MemoryDB", with(orders, func(c *rediam.Config) { c.Service = rediam.MemoryDB; c.Host = "localhost" }), errors.New(wrongPass), rediam.CauseRefused, "region", "--service memorydb"},
 		{"refused with a password", rediam.Config{Host: "localhost", Username: "orders-app"}, errors.New(wrongPass), rediam.CauseRefused, "password", ""},
-		{"no sign-in", orders, errors.New("NOAUTH Authentication required."), rediam.CauseNoAuth, "token source", "rediam token"},
+		{"no sign-in", orders, errors.New("NOAUTH Authentication required."), rediam.CauseNoAuth, "token source", "rediam doctor"},
 		{"no permission", orders, errors.New("NOPERM User orders-app has no permissions to run the 'flushall' command"), rediam.CauseNoPerm, "access string of user orders-app", "aws elasticache describe-users --region eu-west-1"},
 		{"throttled", orders, errors.New("ERR Exceeded limit of IAM Authentication requests"), rediam.CauseThrottled, "rediam.Limit", ""},
 		{"IAM is away", orders, errors.New("ERR IAM Authentication service is not available."), rediam.CauseUnavailable, "try again", ""},

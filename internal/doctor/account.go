@@ -24,7 +24,7 @@ func (e *examination) look(ctx context.Context) []Finding {
 	}
 	around, cache := e.read(ctx)
 	if cache == nil {
-		if caches := e.cachesUnread(around); len(caches) > 0 {
+		if slices.ContainsFunc(around.Unread, func(u account.Unread) bool { return !strings.HasSuffix(u.Call, "Users") }) {
 			return []Finding{e.undecided(around.Unread)}
 		}
 		return []Finding{found(NameUnknown, fmt.Sprintf("there is no cache %q in %s, nor one whose endpoint is %s, in account %s", e.Config.CacheName, e.Config.Region, e.Config.Addr(), e.identity.Account),
@@ -42,20 +42,21 @@ func (e *examination) look(ctx context.Context) []Finding {
 	if !cache.TLS {
 		all = append(all, found(NoTLS, "cache "+cache.Name+" has no in-transit encryption, and IAM sign-in needs it", "turn it on: ModifyReplicationGroup with TransitEncryptionEnabled"))
 	}
-	user, problems := e.checkUser(around, *cache)
+	unread := slices.DeleteFunc(slices.Clone(around.Unread), func(u account.Unread) bool { return u.Call != string(cache.Service)+":DescribeUsers" })
+	user, problems := e.checkUser(around, *cache, len(unread) > 0)
 	all = append(all, problems...)
 	if e.Token == "" {
 		permission, err := e.checkPermission(ctx, *cache, user)
 		all = append(all, permission...)
 		if err != nil {
-			around.Unread = append(around.Unread, *err)
+			unread = append(unread, *err)
 		}
 	}
 	switch {
 	case len(all) > 0:
 		return all
-	case len(around.Unread) > 0:
-		return []Finding{e.undecided(around.Unread)}
+	case len(unread) > 0:
+		return []Finding{e.undecided(unread)}
 	}
 	return []Finding{found(Unexplained, "the cache, the user, its group and the permissions that IAM simulates are in order",
 		"look for conditions in policies that hold here and not in the simulation (aws:SourceVpce, aws:SourceIp, tags), for session policies and service control policies; changes of a minute ago may not have arrived")}
@@ -77,9 +78,11 @@ func (e *examination) read(ctx context.Context) (around account.Region, cache *a
 }
 
 func (e *examination) meant(caches []account.Cache) *account.Cache {
-	address, name := strings.ToLower(e.Config.Addr()), strings.ToLower(e.Config.CacheName)
+	name := strings.ToLower(e.Config.CacheName)
 	for _, fits := range []func(account.Cache) bool{
-		func(c account.Cache) bool { return slices.Contains(c.Endpoints, address) },
+		func(c account.Cache) bool {
+			return slices.ContainsFunc(c.Endpoints, func(endpoint string) bool { return strings.EqualFold(endpoint, e.Config.Addr()) })
+		},
 		func(c account.Cache) bool {
 			return c.Name == name && c.Service == cmp.Or(e.Config.Service, rediam.ElastiCache) && c.Serverless == e.Config.Serverless
 		},
@@ -92,13 +95,9 @@ func (e *examination) meant(caches []account.Cache) *account.Cache {
 	return nil
 }
 
-func (e *examination) cachesUnread(r account.Region) []account.Unread {
-	return slices.DeleteFunc(slices.Clone(r.Unread), func(u account.Unread) bool { return strings.HasSuffix(u.Call, "Users") })
-}
-
 // checkUser looks at the user on its way into the cache. It is zero if unknown.
-func (e *examination) checkUser(around account.Region, cache account.Cache) (user account.User, all []Finding) {
-	if slices.ContainsFunc(around.Unread, func(u account.Unread) bool { return u.Call == string(cache.Service)+":DescribeUsers" }) {
+func (e *examination) checkUser(around account.Region, cache account.Cache, unread bool) (user account.User, all []Finding) {
+	if unread {
 		return user, nil
 	}
 	name := e.Config.Username
@@ -208,6 +207,9 @@ func statement(action string, resources ...string) string {
 	return fmt.Sprintf(`{"Effect": "Allow", "Action": %q, "Resource": ["%s"]}`, action, strings.Join(resources, `", "`))
 }
 
+// permissions are what it takes to read everything.
+const permissions = "elasticache:DescribeReplicationGroups, elasticache:DescribeServerlessCaches, elasticache:DescribeUsers, memorydb:DescribeClusters, memorydb:DescribeUsers and iam:SimulatePrincipalPolicy"
+
 // undecided is what is known when the account may not be read.
 func (e *examination) undecided(unread []account.Unread) Finding {
 	service := string(cmp.Or(e.Config.Service, rediam.ElastiCache))
@@ -220,18 +222,11 @@ func (e *examination) undecided(unread []account.Unread) Finding {
 	}
 	prefix := "arn:aws:" + service + ":" + e.Config.Region + ":" + cmp.Or(e.identity.Account, "ACCOUNT") + ":"
 	what := "the cache refuses the sign-in, as it does alike when the user is unknown, off or not in the cache's group, and when the IAM policy does not allow " + service + ":Connect on both the cache and the user"
-	calls := []string{"sts:GetCallerIdentity", service + ":DescribeUsers", "elasticache:DescribeReplicationGroups", "elasticache:DescribeServerlessCaches", "memorydb:DescribeClusters", "iam:SimulatePrincipalPolicy"}
-	if unread != nil {
-		calls = calls[:0]
-		for _, u := range unread {
-			calls = append(calls, u.Call)
-			var refused smithy.APIError
-			if !errors.As(u.Err, &refused) {
-				what += fmt.Sprintf("; %s could not be asked: %s", u.Call, firstLineOf(u.Err))
-			}
+	for _, u := range unread {
+		if !errors.As(u.Err, new(smithy.APIError)) { // it is not a permission that lacks
+			what += fmt.Sprintf("; %s could not be asked: %s", u.Call, firstLineOf(u.Err))
 		}
-		slices.Sort(calls)
 	}
-	return found(NotPermitted, what, fmt.Sprintf("to settle it, run this with the permissions %s; the statement that the sign-in needs is %s", strings.Join(calls, ", "),
+	return found(NotPermitted, what, fmt.Sprintf("to settle it, run this with the permissions %s; the statement that the sign-in needs is %s", permissions,
 		statement(service+":Connect", prefix+kind+separator+strings.ToLower(e.Config.CacheName), prefix+"user"+separator+e.Config.Username)))
 }
