@@ -38,6 +38,7 @@ type cli struct {
 	Emulate emulateCommand `cmd:"" help:"Run ElastiCache or MemoryDB on this machine."`
 	Demo    demoCommand    `cmd:"" help:"Show IAM sign-in at work: good, refused and renewed."`
 	Proxy   proxyCommand   `cmd:"" help:"Let clients that know no IAM use a cache."`
+	Exec    execCommand    `cmd:"" help:"Run redis-cli, redis-benchmark or another program signed in."`
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 
@@ -106,10 +107,12 @@ func helpHint(args []string, commands []*kong.Node) string {
 	return "rediam " + args[0] + " --help shows the flags and an example"
 }
 
-// report prints an error, with its hint, and gives the exit status.
+// report prints an error, with its hint, and gives the exit status. That of a program
+// that rediam exec has run needs no words.
 func (t *terminal) report(err error) int {
-	if err == nil {
-		return 0
+	var status exitStatus
+	if err == nil || errors.As(err, &status) {
+		return int(status)
 	}
 	for line := range strings.Lines(err.Error()) {
 		t.say("%s", strings.TrimPrefix(strings.TrimRight(line, "\n"), "rediam: "))
