@@ -25,10 +25,11 @@ var fileName = regexp.MustCompile(`^\s*(?:file:/*)?[A-Za-z0-9_.~/-]+\.json\s*$`)
 
 // Finding is something that the author of a document probably did not mean.
 type Finding struct {
-	Line, Column int    // from 1; columns are in characters
-	Problem      string // what is wrong
-	Instead      string // what to write instead
-	Warning      bool   // AWS takes it and it works, but it allows more than most want
+	Line    int    `json:"line"` // from 1, as columns, which are in characters
+	Column  int    `json:"column"`
+	Problem string `json:"problem"` // what is wrong
+	Instead string `json:"instead"` // what to write instead
+	Warning bool   `json:"warning"` // AWS takes it and it works, but it allows more than most want
 }
 
 func (f Finding) String() string {
