@@ -30,12 +30,13 @@ func TestTheConfigurationPageIsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	flags, variables := []string{}, []string{enginePassword, "REDIAM_REQUIRE", "REDIAM_VALKEY", "REDIAM_NODE_MODULES", "REDIAM_RECIPES", "REDIAM_ACL_RUNS"} // the last five are for tests
-	for _, node := range append(parser.Model.Children, parser.Model.Node) {
-		for _, f := range node.Flags {
+	kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
+		if f, ok := node.(*kong.Flag); ok {
 			flags = append(append(flags, f.Name), f.Aliases...)
 			variables = append(variables, f.Envs...)
 		}
-	}
+		return next(nil)
+	})
 	rediam.ConfigFromEnv(func(name string) (string, bool) {
 		variables = append(variables, name)
 		return "", false

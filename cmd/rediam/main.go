@@ -39,6 +39,9 @@ type cli struct {
 	Demo    demoCommand    `cmd:"" help:"Show IAM sign-in at work: good, refused and renewed."`
 	Proxy   proxyCommand   `cmd:"" help:"Let clients that know no IAM use a cache."`
 	Doctor  doctorCommand  `cmd:"" help:"Find out why a sign-in does not work."`
+	Exec    execCommand    `cmd:"" help:"Run redis-cli, redis-benchmark or another program signed in."`
+	Policy  policyCommand  `cmd:"" help:"Print, check and simulate IAM policies of sign-ins."`
+	ACL     aclCommand     `cmd:"" name:"acl" help:"Check and explain access strings of users."`
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 
@@ -101,16 +104,26 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func helpHint(args []string, commands []*kong.Node) string {
-	if !slices.ContainsFunc(commands, func(c *kong.Node) bool { return c.Name == args[0] }) {
-		return "rediam --help lists the commands"
+	called := "rediam"
+	for _, name := range args {
+		i := slices.IndexFunc(commands, func(c *kong.Node) bool { return c.Name == name })
+		if i < 0 {
+			break
+		}
+		called, commands = called+" "+name, commands[i].Children
 	}
-	return "rediam " + args[0] + " --help shows the flags and an example"
+	if len(commands) > 0 {
+		return called + " --help lists the commands"
+	}
+	return called + " --help shows the flags and an example"
 }
 
-// report prints an error, with its hint, and gives the exit status.
+// report prints an error, with its hint, and gives the exit status. That of a program
+// that rediam exec has run needs no words.
 func (t *terminal) report(err error) int {
-	if err == nil {
-		return 0
+	var status exitStatus
+	if err == nil || errors.As(err, &status) {
+		return int(status)
 	}
 	for line := range strings.Lines(err.Error()) {
 		t.say("%s", strings.TrimPrefix(strings.TrimRight(line, "\n"), "rediam: "))

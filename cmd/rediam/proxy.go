@@ -116,12 +116,9 @@ func (c *proxyCommand) targets(ctx context.Context, t *terminal) ([]*served, err
 }
 
 func (c *proxyCommand) prepare(ctx context.Context, t *terminal, where place) (*served, error) {
-	config, err := where.config()
+	config, err := where.reachable()
 	if err != nil {
-		return nil, usageError{err}
-	}
-	if config.Host == "" {
-		return nil, usageError{hinted{errors.New("no endpoint: where is the cache?"), "give --endpoint HOST:PORT, or REDIAM_ENDPOINT"}}
+		return nil, err
 	}
 	renewal, err := rediam.Renewal{After: c.RenewAfter, Spread: c.RenewSpread}.Resolve()
 	if err != nil {
@@ -138,6 +135,7 @@ func (c *proxyCommand) prepare(ctx context.Context, t *terminal, where place) (*
 	if err := rediam.Probe(ctx, signer); err != nil {
 		return nil, explain(err)
 	}
+	config.Region = signer.Region
 	signIns := rediam.Limit(signer, c.SignInsAtOnce) // whose failures the proxy logs, with the client
 	return &served{place: where, config: config, proxy: &proxy.Proxy{Addr: config.Addr(), TLS: trust, SignIns: signIns, Renewal: renewal, ConnectTime: c.ConnectTimeout,
 		MaxConnections: c.MaxConnections, IdleTime: c.IdleTimeout, DrainTime: c.Drain, Metrics: proxy.NewMetrics(), Log: t.log}}, nil

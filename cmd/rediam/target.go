@@ -55,6 +55,18 @@ func (t *target) config() (rediam.Config, error) {
 	return c, nil
 }
 
+// reachable is config for those who connect to the cache.
+func (t *target) reachable() (rediam.Config, error) {
+	c, err := t.config()
+	switch {
+	case err != nil:
+		return c, usageError{err}
+	case c.Host == "":
+		return c, usageError{hinted{errors.New("no endpoint: where is the cache?"), "give --endpoint HOST:PORT, or REDIAM_ENDPOINT"}}
+	}
+	return c, nil
+}
+
 // signer loads the AWS configuration and makes the token source. Everything that
 // is missing or wrong is in one usageError.
 func (t *target) signer(ctx context.Context, c rediam.Config) (*rediam.Signer, error) {

@@ -17,6 +17,10 @@ var prohibitedCommands = [...]string{
 	"slaveof", "sync",
 }
 
+// Prohibited reports whether AWS denies a command to everybody, whatever an access
+// string says; name is as ACL rules spell it, in any case.
+func Prohibited(name string) bool { return prohibited(lower(name)) }
+
 // prohibited reports whether a command, by its lower-case name, is prohibited
 // or belongs to a container that is.
 func prohibited(name string) bool {

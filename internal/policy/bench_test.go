@@ -65,3 +65,27 @@ func BenchmarkParse20Statements(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLint10000Lines reads a document without mistakes to its end.
+func BenchmarkLint10000Lines(b *testing.B) {
+	var list []string
+	for i := range 1000 {
+		list = append(list, fmt.Sprintf(`{
+	"Sid": "S%d",
+	"Effect": "Allow",
+	"Action": "elasticache:Connect",
+	"Resource": [
+		"arn:aws:elasticache:us-east-1:123456789012:replicationgroup:orders-%[1]d",
+		"arn:aws:elasticache:us-east-1:123456789012:user:orders-app"
+	],
+	"Condition": {"StringEquals": {"aws:ResourceTag/team": "red"}}
+}`, i))
+	}
+	document := []byte(statements(list...))
+	b.SetBytes(int64(len(document)))
+	for b.Loop() {
+		if findings := policy.Lint(policy.Identity, document); len(findings) != 1 { // it is too long
+			b.Fatal(findings)
+		}
+	}
+}

@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// maxDocument is above every quota of IAM (10,240 characters without white
-	// space for the inline policies of a role).
+	// maxDocument is above every quota of IAM (10,240 characters for the inline
+	// policies of a role; "IAM and AWS STS quotas": white space does not count).
 	maxDocument = 20 << 10
+	// maxText is what IAM takes with white space (API reference, PutRolePolicy).
+	maxText = 128 << 10
 	// maxNesting is above what the grammar can use: document, Statement list,
 	// statement, Condition, operator, list of values.
 	maxNesting = 8
@@ -35,6 +37,8 @@ const (
 	msgService      = "Resource vendor must be fully qualified and cannot contain regexes."
 	msgNoPrincipal  = "Missing required field Principal"
 	msgTrustActions = "AssumeRole policy may only specify STS AssumeRole actions."
+
+	textTooLong = "the document is longer than %d bytes without white space"
 )
 
 // MalformedError says why Parse refused a document (MalformedPolicyDocument).
@@ -82,10 +86,21 @@ type member struct {
 	value any // string, json.Number, bool, nil, []any or object
 }
 
+// size is the length that counts.
+func size(document []byte) int {
+	n := len(document)
+	for _, c := range document {
+		if c == ' ' || '\t' <= c && c <= '\r' {
+			n--
+		}
+	}
+	return n
+}
+
 func readDocument(document []byte) (object, error) {
 	switch {
-	case len(document) > maxDocument:
-		return nil, malformed(msgSyntax, "the document is longer than %d bytes", maxDocument)
+	case len(document) > maxText || size(document) > maxDocument:
+		return nil, malformed(msgSyntax, textTooLong, maxDocument)
 	case !utf8.Valid(document):
 		return nil, malformed(msgJSON, "the document is not UTF-8")
 	case !json.Valid(document):

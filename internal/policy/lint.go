@@ -15,6 +15,8 @@ import (
 const (
 	// maxFindings bounds what Lint says of one document.
 	maxFindings = 50
+	// maxLinted bounds what Lint reads.
+	maxLinted = 1 << 20
 	// maxRepeated is how many characters of the document a finding repeats.
 	maxRepeated = 64
 )
@@ -23,10 +25,11 @@ var fileName = regexp.MustCompile(`^\s*(?:file:/*)?[A-Za-z0-9_.~/-]+\.json\s*$`)
 
 // Finding is something that the author of a document probably did not mean.
 type Finding struct {
-	Line, Column int    // from 1; columns are in characters
-	Problem      string // what is wrong
-	Instead      string // what to write instead
-	Warning      bool   // AWS takes it and it works, but it allows more than most want
+	Line    int    `json:"line"` // from 1, as columns, which are in characters
+	Column  int    `json:"column"`
+	Problem string `json:"problem"` // what is wrong
+	Instead string `json:"instead"` // what to write instead
+	Warning bool   `json:"warning"` // AWS takes it and it works, but it allows more than most want
 }
 
 func (f Finding) String() string {
@@ -41,9 +44,12 @@ func (f Finding) String() string {
 // mean that Parse takes the document.
 func Lint(kind Kind, document []byte) []Finding {
 	l := &linter{document: string(document), kind: kind}
+	if size(document) > maxDocument {
+		l.problem(0, fmt.Sprintf(textTooLong, maxDocument), "write a shorter one: no policy of IAM may be that long")
+	}
 	switch {
-	case len(document) > maxDocument:
-		l.problem(0, fmt.Sprintf("the document is longer than %d bytes", maxDocument), "write a shorter one: no policy of IAM may be that long")
+	case len(document) > maxLinted:
+		l.problem(0, fmt.Sprintf("the document is longer than %d bytes", maxLinted), "take the policy out of what is around it")
 		return l.findings()
 	case fileName.Match(document):
 		l.problem(0, "this is the name of a file, not a policy", "write file:// before the name for the AWS CLI to read the file")

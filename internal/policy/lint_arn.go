@@ -23,7 +23,7 @@ var (
 	lowerCaseTypes = []string{"replicationgroup", "serverlesscache", "user", "usergroup", "cluster", "acl"}
 
 	regionName   = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-	zoneName     = regexp.MustCompile(`^([a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2})[a-z]$`)
+	zoneName     = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}[a-z]$`)
 	typeAndName  = regexp.MustCompile(`^([A-Za-z_-]+)([:/])(.*)$`)
 	trailingPort = regexp.MustCompile(`:[0-9]{1,5}$`)
 	nodeLabel    = regexp.MustCompile(`^(.+?)(-[0-9]{4})?-[0-9]{3}$`)
@@ -139,14 +139,13 @@ func (l *linter) lintARN(r *resource, text string, parts []string) {
 
 // lintRegion knows the two types whose ARNs have no region.
 func (l *linter) lintRegion(n *node, at int, region, name string) {
-	zone := zoneName.FindStringSubmatch(region)
 	switch {
 	case strings.ContainsAny(region, "*?"), regionName.MatchString(region):
 	case region == "" && (strings.HasPrefix(name, "global") || strings.HasPrefix(name, "multiregion") || strings.HasPrefix(name, "*")):
 	case region == "":
 		l.problem(n.offset(at), "the region is missing", "write the region of the cache, such as eu-west-1, or *")
-	case zone != nil:
-		l.problem(n.offset(at), "this is an availability zone, not a region", "write "+repeated(zone[1]))
+	case zoneName.MatchString(region):
+		l.problem(n.offset(at), "this is an availability zone, not a region", "write "+repeated(region[:len(region)-1]))
 	default:
 		l.problem(n.offset(at), "this is no region", "write the region of the cache, such as eu-west-1, or *")
 	}

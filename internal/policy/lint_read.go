@@ -75,6 +75,9 @@ const (
 
 // quotingAt says which quotation mark s begins with, and its length.
 func quotingAt(s string) (quoting, int) {
+	if s == "" || s[0] < utf8.RuneSelf && strings.IndexByte("\"\\&'`", s[0]) < 0 { // most are
+		return unquoted, 0
+	}
 	for _, m := range asciiMarks {
 		if strings.HasPrefix(s, m.mark) {
 			return m.quoting, len(m.mark)

@@ -90,7 +90,8 @@ func TestLintFindsWhatKeepsADocumentFromBeingJSON(t *testing.T) {
 		{"a file's name", "‸policy.json", "the name of a file", "file://"},
 		{"a file's URL", "‸file:///tmp/my-policy.json\n", "the name of a file", "file://"},
 		{"a document as IAM gives it back", "‸%7B%22Version%22%3A%222012-10-17%22%7D", "URL-encoded", "decode"},
-		{"a huge document", "‸" + strings.Repeat(" ", 20<<10) + `{}`, "longer than 20480 bytes", "shorter"},
+		{"more than a policy may be", `‸{"Id":"` + strings.Repeat("a", 20<<10) + `"}`, "longer than 20480 bytes without white space", "shorter"},
+		{"more than anybody writes", "‸" + strings.Repeat(" ", 1<<20) + `{}`, "longer than 1048576 bytes", "take the policy out"},
 		{"deep nesting", `{"Statement":` + strings.Repeat(`{"a":`, 7) + `‸[1` + strings.Repeat(`}`, 8), "too deep", ""},
 		{"a list", `‸[]`, "a policy is an object", "Statement"},
 	} {
