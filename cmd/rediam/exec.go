@@ -53,22 +53,18 @@ func (c *execCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return hinted{err, "rediam exec [FLAGS] -- COMMAND ARGUMENTS: the flags of rediam stand before the --"}
 	}
-	switch name, arguments := filepath.Base(program), c.Command[1:]; name {
-	case "redis-benchmark", "valkey-benchmark":
-		if i := slices.IndexFunc(arguments, func(a string) bool { return a == "--cluster" || a == "--tls" }); i >= 0 {
-			return usageError{hinted{fmt.Errorf("%s %s does not work through the proxy", name, arguments[i]), "leave it out: the proxy speaks TLS to the cache, and is for one that is no cluster of several shards"}}
+	name := filepath.Base(program)
+	cli := name == "redis-cli" || name == "valkey-cli"
+	benchmark := name == "redis-benchmark" || name == "valkey-benchmark"
+	for _, flag := range []string{"--cluster", "--tls"} {
+		if benchmark && slices.Contains(c.Command, flag) {
+			return usageError{hinted{fmt.Errorf("%s %s does not work through the proxy", name, flag), "leave it out: the proxy speaks TLS to the cache, which must be no cluster of several shards"}}
 		}
-		return c.proxied(ctx, t, program, true)
-	case "redis-cli", "valkey-cli":
-		if c.Proxy {
-			return c.proxied(ctx, t, program, true)
-		}
-		return c.direct(ctx, program, true)
 	}
-	if c.Proxy {
-		return c.proxied(ctx, t, program, false)
+	if c.Proxy || benchmark {
+		return c.proxied(ctx, t, program, cli || benchmark)
 	}
-	return c.direct(ctx, program, false)
+	return c.direct(ctx, program, cli)
 }
 
 // direct becomes the program, which signs in by itself: redis-cli and valkey-cli with
@@ -107,11 +103,16 @@ func (c *execCommand) direct(ctx context.Context, program string, cli bool) erro
 // alone can open, which redis-cli and redis-benchmark take as -s, or else on a
 // loopback port with a password.
 func (c *execCommand) proxied(ctx context.Context, t *terminal, program string, socket bool) (err error) {
-	s, err := (&proxyCommand{SignInsAtOnce: 20}).prepare(ctx, t, place{target: c.target})
+	starting, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	s, err := (&proxyCommand{SignInsAtOnce: 20}).prepare(starting, t, place{target: c.target})
 	if err != nil {
 		return err
 	}
-	if err := s.proxy.Check(ctx); err != nil {
+	if !socket {
+		s.proxy.Password = rand.Text()
+	}
+	if err := s.proxy.Check(starting); err != nil {
 		return fmt.Errorf("sign in to %s at %s: %w", s.config.CacheName, s.proxy.Addr, s.config.Explain(err))
 	}
 	var listener net.Listener
@@ -128,7 +129,6 @@ func (c *execCommand) proxied(ctx context.Context, t *terminal, program string, 
 		}
 		argv, address = append(argv, "-s", path), url.URL{Scheme: "unix", Path: path}
 	} else {
-		s.proxy.Password = rand.Text()
 		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -253,16 +255,24 @@ func typeOf(key string, values []string) types.ContextKeyTypeEnum {
 	return types.ContextKeyTypeEnumString
 }
 
-func printDecisions(out io.Writer, decisions []decision) (err error) {
+// printDecisions prints nothing of a document that a terminal would act on.
+func printDecisions(out io.Writer, decisions []decision) error {
+	var b strings.Builder
 	for _, d := range decisions {
 		where := ""
 		if d.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d: ", d.Policy, d.Line, d.Column)
 		}
-		_, err = fmt.Fprintf(out, "%s: %s on %s\n  %s%s\n", d.Decision, d.Action, d.Resource, where, d.Reason)
+		fmt.Fprintf(&b, "%s: %s on %s\n  %s%s\n", d.Decision, d.Action, d.Resource, where, d.Reason)
 		for _, key := range d.MissingContext {
-			_, err = fmt.Fprintf(out, "  the policies ask for %s, which the request does not have: --context %[1]s=VALUE\n", key)
+			fmt.Fprintf(&b, "  the policies ask for %s, which the request does not have: --context %[1]s=VALUE\n", key)
 		}
 	}
+	_, err := io.WriteString(out, strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, b.String()))
 	return err
 }

@@ -59,17 +59,16 @@ func checkDirectory(dir string) error {
 func (c *tokenCommand) watch(ctx context.Context, t *terminal, config rediam.Config, signer *rediam.Signer, token rediam.Token) error {
 	t.say("%s has a token, and will always have one; stop it with Ctrl-C", c.Write)
 	for failures := 0; ; {
-		pause := pauseAfter(failures, time.Until(token.Expires))
-		t.log.Debug("token written", "expires", token.Expires, "next", pause.Round(time.Second))
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(pause):
+		case <-time.After(pauseAfter(failures, time.Until(token.Expires))):
 		}
 		next, err := c.renew(ctx, config, signer)
 		switch {
 		case err == nil:
 			token, failures = next, 0
+			t.log.Debug("the token is replaced", "file", c.Write, "expires", token.Expires)
 		case ctx.Err() == nil:
 			failures++
 			t.report(fmt.Errorf("the token in %s stays, which expires at %s: %w", c.Write, token.Expires.Format(time.TimeOnly), err))
@@ -82,7 +81,7 @@ func (c *tokenCommand) watch(ctx context.Context, t *terminal, config rediam.Con
 func pauseAfter(failures int, left time.Duration) time.Duration {
 	pause := left * 3 / 4
 	if failures > 0 {
-		pause = min(time.Second<<min(failures, 10), longestPause)
+		pause = min(time.Second<<min(failures-1, 10), longestPause)
 	}
 	return max(pause*2/3+rand.N(max(pause/3, 1)), shortestPause)
 }
