@@ -18,8 +18,8 @@ func runSDK(t *testing.T, srv *emulator.Server, part string) {
 	}
 }
 
-// By its own word the program has signed in from an instance, then elsewhere, and was
-// refused once it had no permission any more.
+// The emulator tells who has signed in: the role on an instance, then elsewhere, where
+// it is refused as soon as it has no permission any more.
 func TestTheSDKOfJavaScriptSetsUpACache(t *testing.T) {
 	t.Parallel()
 	srv := emulator.Start(t, emulator.Config{Engine: installed.Path(t, "redis-server"), Empty: true, StateDelay: time.Hour})
