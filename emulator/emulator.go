@@ -305,6 +305,7 @@ func (s *Server) populateCache() error {
 	}
 	if service == world.MemoryDB { // its ACLs need no user named default
 		users, group.Users = users[1:], group.Users[1:]
+		users[0].Access = "on ~* &* +@all" // nor does it open channels by itself
 	}
 	for _, u := range users {
 		if err := s.world.PutUser(u); err != nil {

@@ -1,5 +1,6 @@
 // Package clients_test has programs in other languages sign in to the emulator
-// and work with it: signers that know nothing of rediam, and client libraries.
+// and work with it: signers that know nothing of rediam, client libraries, and an SDK
+// of AWS that sets everything up.
 // The programs are in testdata; .ci/install installs what they need.
 package clients_test
 

@@ -4,6 +4,7 @@
 package awsapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -76,19 +77,10 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	if err != nil {
 		return "", nil, err
 	}
-	if p.json {
-		return "", nil, unknownOperation(p, "", "")
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil || !utf8.ValidString(strings.Join(slices.Concat(slices.Collect(maps.Values(form))...), "")) {
-		return "", nil, &world.Error{Code: "MalformedQueryString", Message: "the body is not a query string"}
-	}
-	if action = form.Get("Action"); len(action) > maxName {
-		action = ""
-	}
-	operation, ok := services[signed.Service].operations[action]
-	if !ok {
-		return action, nil, unknownOperation(p, action, form.Get("Version"))
+	p.service = services[signed.Service]
+	action, operation, decode, err := p.read(r, body)
+	if err != nil {
+		return action, nil, err
 	}
 	if signed.Service == "iam" && caller.SessionToken != "" && caller.Principal.Type != world.AssumedRole {
 		// What GetSessionToken gives without MFA is not for IAM (STS API Reference).
@@ -97,7 +89,7 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 	h.World.UseKey(caller.ID, signed.Service)
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host, metadataURL: h.MetadataURL}
-	result, err = operation.run(c, form)
+	result, err = operation.run(c, decode)
 	h.lint(c)
 	var behind *world.Behind
 	if errors.As(err, &behind) { // as on AWS, where it would come later: Describe shows the cache create-failed or modifying
@@ -128,6 +120,34 @@ func (h *Handler) lint(c *call) {
 	}
 }
 
+// read takes a request apart: its operation, and what decodes the members. A name that
+// is too long to be repeated is left out.
+func (p protocol) read(r *http.Request, body []byte) (action string, o operation, decode decoder, err error) {
+	version := ""
+	if p.json {
+		target, name, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		if p.service.target != "" && target == p.service.target {
+			action = name
+		}
+		decode = func(into any) error { return decodeJSON(body, into) }
+	} else {
+		form, err := url.ParseQuery(string(body))
+		if err != nil || !utf8.ValidString(strings.Join(slices.Concat(slices.Collect(maps.Values(form))...), "")) {
+			return "", o, nil, &world.Error{Code: "MalformedQueryString", Message: "the body is not a query string"}
+		}
+		action, version = form.Get("Action"), form.Get("Version")
+		decode = func(into any) error { return decodeForm(form, into) }
+	}
+	if len(action) > maxName {
+		action = ""
+	}
+	o, ok := p.service.operations[action]
+	if !ok {
+		err = unknownOperation(p, action, version)
+	}
+	return action, o, decode, err
+}
+
 func unknownOperation(p protocol, action, version string) error {
 	if p.json {
 		return &world.Error{Code: "UnknownOperationException", Message: "the emulator does not have this operation"}
@@ -152,11 +172,17 @@ func protocolOf(r *http.Request) protocol {
 	_, scope, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
 	scope, _, _ = strings.Cut(scope, ",")
 	parts := append(strings.Split(scope, "/"), "", "", "", "")
-	return protocol{json: r.Header.Get("X-Amz-Target") != "", service: services[parts[3]]}
+	s := services[parts[3]]
+	return protocol{json: s.target != "" || r.Header.Get("X-Amz-Target") != "", service: s}
 }
 
 // succeed writes the answer of an operation.
 func (p protocol) succeed(w http.ResponseWriter, id, action string, result any) {
+	if p.json {
+		w.Header().Set("Content-Type", jsonType)
+		json.NewEncoder(w).Encode(inJSON(reflect.ValueOf(result)))
+		return
+	}
 	w.Header().Set("Content-Type", "text/xml")
 	e := xml.NewEncoder(w)
 	name := func(local string) xml.StartElement { return xml.StartElement{Name: xml.Name{Local: local}} }
@@ -178,7 +204,7 @@ func (p protocol) succeed(w http.ResponseWriter, id, action string, result any) 
 func (p protocol) fail(w http.ResponseWriter, id string, e *world.Error) {
 	status := statusOf(e.Code, p)
 	if p.json {
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.Header().Set("Content-Type", jsonType)
 		w.WriteHeader(status)
 		json.NewEncoder(w).Encode(map[string]string{"__type": e.Code, "message": e.Message})
 		return
@@ -207,12 +233,16 @@ func (p protocol) fail(w http.ResponseWriter, id string, e *world.Error) {
 
 // statusOf is the HTTP status of an error code where it is not 400.
 func statusOf(code string, p protocol) int {
+	switch code {
+	case "InternalFailure":
+		return http.StatusInternalServerError
+	case "RequestEntityTooLarge":
+		return http.StatusRequestEntityTooLarge
+	}
 	if p.json {
 		return http.StatusBadRequest
 	}
 	switch code {
-	case "InternalFailure":
-		return http.StatusInternalServerError
 	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied", "UnauthorizedOperation":
 		return http.StatusForbidden
 	case "AuthFailure":
@@ -223,8 +253,6 @@ func statusOf(code string, p protocol) int {
 		return http.StatusConflict
 	case "DryRunOperation":
 		return http.StatusPreconditionFailed
-	case "RequestEntityTooLarge":
-		return http.StatusRequestEntityTooLarge
 	}
 	return http.StatusBadRequest
 }
@@ -239,6 +267,9 @@ func asAWS(err error, p protocol) *world.Error {
 	switch {
 	case errors.As(err, &own) && p.service.ec2:
 		return inEC2(own)
+	case errors.As(err, &own) && p.json:
+		code := cmp.Or(p.service.codes[own.Code], jsonCodes[own.Code], own.Code)
+		return &world.Error{Code: code, Message: own.Message}
 	case errors.As(err, &own):
 		return own
 	case !errors.As(err, &refusal):

@@ -178,6 +178,57 @@ func TestUnknownOperationsAreRefusedInTheProtocolOfTheService(t *testing.T) {
 	}
 }
 
+func TestAnswersInJSON(t *testing.T) {
+	e := serve(t)
+	call := func(operation, body string) answer {
+		t.Helper()
+		return e.call(t, "memorydb", body, "AmazonMemoryDB."+operation)
+	}
+	a := call("CreateACL", ` {"ACLName": "A"}`)
+	const want = `{"ACL":{"ARN":"arn:aws:memorydb:us-east-1:123456789012:acl/a","Clusters":[],"MinimumEngineVersion":"6.2","Name":"a","Status":"active","UserNames":[]}}` + "\n"
+	if a.status != 200 || a.body != want || a.header.Get("Content-Type") != "application/x-amz-json-1.1" || a.header.Get("X-Amzn-Requestid") == "" {
+		t.Errorf("%d %s, %v", a.status, a.body, a.header)
+	}
+	if e.log.Len() > 0 {
+		t.Errorf("an answered call is logged: %s", e.log)
+	}
+	call("CreateACL", `{"ACLName":"a","ACLName":"b"}`).wantJSON(t, "a member twice", "SerializationException", "ACLName stands twice")
+	call("CreateACL", `{"ACLName":"b","Colour":"red"}`).wantJSON(t, "a member that is unknown", "ValidationException", `"Colour"`)
+	call("CreateACL", `{}`).wantJSON(t, "a member that is missing", "ValidationException", "ACLName")
+	call("CreateACL", "ACLName=b").wantJSON(t, "a form", "SerializationException", "JSON")
+	call("DescribeACLs", "").wantJSON(t, "no body", "SerializationException", "JSON")
+	for what, target := range map[string]string{"another service's target": "secretsmanager.CreateACL", "no service": ".CreateACL", "no operation": "AmazonMemoryDB", "two dots": "AmazonMemoryDB.CreateACL.", "another case": "amazonmemorydb.CreateACL",
+		"no target": "", "a long one": "AmazonMemoryDB." + strings.Repeat("CreateACL", 100)} {
+		e.call(t, "memorydb", `{"ACLName":"b"}`, target).wantJSON(t, what, "UnknownOperationException", "")
+	}
+	e.call(t, "memorydb", "Action=CreateACL&ACLName=b", "").wantJSON(t, "the query protocol", "UnknownOperationException", "")
+	e.call(t, "sts", `{}`, ".GetCallerIdentity").wantJSON(t, "a service of the query protocol", "UnknownOperationException", "")
+	if a := call("DescribeACLs", strings.Repeat(" ", 1<<20)+"{}"); a.status != 413 || !strings.Contains(a.body, `"__type":"RequestEntityTooLarge"`) {
+		t.Errorf("more than 1 MiB: %d %s", a.status, a.body)
+	}
+	if groups := e.world.Groups(world.MemoryDB); len(groups) != 2 {
+		t.Errorf("there are %+v", groups)
+	}
+}
+
+// What AWS takes is not always what was meant.
+func TestTheLogTellsWhatAnAccessStringMeant(t *testing.T) {
+	e := serve(t)
+	for service, send := range map[string]func() answer{
+		"memorydb": func() answer {
+			return e.call(t, "memorydb", `{"UserName":"a","AuthenticationMode":{"Type":"iam"},"AccessString":"on ~*  @all"}`, "AmazonMemoryDB.CreateUser")
+		},
+		"elasticache": func() answer {
+			return e.call(t, "elasticache", "Action=CreateUser&UserId=a&UserName=a&Engine=redis&AuthenticationMode.Type=iam&AccessString="+url.QueryEscape("on ~*  @all"), "")
+		},
+	} {
+		e.log.Reset()
+		if a := send(); a.status != 400 || !strings.Contains(e.log.String(), `msg="access string" action=`+service+":CreateUser") {
+			t.Errorf("%d %s, the log says %s", a.status, a.body, e.log)
+		}
+	}
+}
+
 func TestWhatIsNotSignedAsItShouldBeIsRefused(t *testing.T) {
 	e := serve(t)
 	const missing = "Request is missing Authentication Token"

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/memorydb"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
@@ -20,6 +21,7 @@ import (
 var sdks = map[string]reflect.Type{
 	"elasticache": reflect.TypeFor[*elasticache.Client](),
 	"iam":         reflect.TypeFor[*iam.Client](),
+	"memorydb":    reflect.TypeFor[*memorydb.Client](),
 	"sts":         reflect.TypeFor[*sts.Client](),
 }
 

@@ -41,7 +41,7 @@ func TestTheCLIMakesACacheThatATokenOpens(t *testing.T) {
 		suffix := fmt.Sprint("-0", number)
 		run := func(command string, quoted ...string) string {
 			t.Helper()
-			output, ok := c.elastiCache(t, srv, command, quoted...)
+			output, ok := c.service(t, srv, "elasticache", command, quoted...)
 			if !ok {
 				t.Fatalf("%s: %s", command, output)
 			}
@@ -87,7 +87,7 @@ func TestTheCLIMakesACacheThatATokenOpens(t *testing.T) {
 		if users := run("describe-users"); strings.Count(users, `"UserId"`) != 111+2*number {
 			t.Errorf("describe-users lists %d users", strings.Count(users, `"UserId"`))
 		}
-		output, ok := c.elastiCache(t, srv, "create-user-group --user-group-id none --engine redis --user-ids iam"+suffix)
+		output, ok := c.service(t, srv, "elasticache", "create-user-group --user-group-id none --engine redis --user-ids iam"+suffix)
 		if ok || !strings.Contains(output, "An error occurred (DefaultUserRequired) when calling the CreateUserGroup operation") ||
 			!strings.Contains(output, ": User group needs to contain a user with the user name default.") {
 			t.Errorf("create-user-group without a default user: %s", output)
@@ -97,9 +97,70 @@ func TestTheCLIMakesACacheThatATokenOpens(t *testing.T) {
 	})
 }
 
-// elastiCache runs a command of words, followed by arguments that may have spaces.
-func (c cli) elastiCache(t *testing.T, srv *emulator.Server, command string, quoted ...string) (string, bool) {
+func TestTheCLIMakesAClusterOfMemoryDB(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
+	key := admin(t, srv)
+	number := 0
+	everyCLI(t, key, func(t *testing.T, c cli) {
+		number++
+		suffix := fmt.Sprint("-0", number)
+		run := func(command string, quoted ...string) string {
+			t.Helper()
+			output, ok := c.service(t, srv, "memorydb", command, quoted...)
+			if !ok {
+				t.Fatalf("%s: %s", command, output)
+			}
+			return output
+		}
+		var made struct {
+			User struct {
+				Name, AccessString, Status, MinimumEngineVersion string
+				ACLNames                                         []string
+				Authentication                                   struct{ Type string }
+			}
+		}
+		noError(t, json.Unmarshal([]byte(run("create-user --user-name iam"+suffix+" --authentication-mode Type=iam --tags Key=team,Value=a --access-string", "on ~* +@all")), &made))
+		if u := made.User; u.Name != "iam"+suffix || u.AccessString != "on ~* resetchannels +@all" || u.Status != "active" || u.MinimumEngineVersion != "7.0" || u.ACLNames == nil || u.Authentication.Type != "iam" {
+			t.Errorf("create-user: %+v", u)
+		}
+		run("create-user --user-name word"+suffix+" --authentication-mode", `Type=password,Passwords="a-str0ng-pa))word"`, "--access-string", "on ~* +@all")
+		run("create-acl --acl-name acl" + suffix + " --user-names iam" + suffix + " word" + suffix)
+		run("create-cluster --cluster-name Cluster" + suffix + " --node-type db.t4g.small --acl-name acl" + suffix + " --num-shards 1 --tls-enabled")
+		var described struct {
+			Clusters []struct {
+				Status, EngineVersion string
+				ClusterEndpoint       struct {
+					Address string
+					Port    int
+				}
+				Shards []struct{ Nodes []struct{ CreateTime any } }
+			}
+		}
+		noError(t, json.Unmarshal([]byte(run("describe-clusters --show-shard-details --cluster-name cluster"+suffix)), &described))
+		cluster := described.Clusters[0]
+		if cluster.Status != "available" || cluster.EngineVersion != "7.1" || cluster.Shards[0].Nodes[0].CreateTime == nil {
+			t.Errorf("describe-clusters: %+v", cluster)
+		}
+		where, trust := fmt.Sprintf("%s:%d", cluster.ClusterEndpoint.Address, cluster.ClusterEndpoint.Port), srv.Cache("cluster"+suffix).TLS
+		noError(t, dial(t, where, trust, "word"+suffix, "a-str0ng-pa))word").Ping(t.Context()).Err())
+		wrongPass(t, "a wrong password", dial(t, where, trust, "word"+suffix, "a-wr0ng-pa))word"))
+		arn := "arn:aws:memorydb:us-east-1:123456789012:user/iam" + suffix
+		if tags := run("untag-resource --tag-keys team --resource-arn " + arn); !strings.Contains(tags, `"TagList": []`) {
+			t.Errorf("untag-resource: %s", tags)
+		}
+		output, ok := c.service(t, srv, "memorydb", "delete-acl --acl-name acl"+suffix)
+		if ok || !strings.Contains(output, "An error occurred (InvalidACLStateFault) when calling the DeleteACL operation") || !strings.Contains(output, ": ACL acl"+suffix+" is associated with cluster"+suffix) {
+			t.Errorf("delete-acl of one in use: %s", output)
+		}
+		run("update-cluster --acl-name open-access --cluster-name cluster" + suffix)
+		run("delete-acl --acl-name acl" + suffix)
+		run("delete-cluster --cluster-name cluster" + suffix)
+	})
+}
+
+// service runs a command of words, followed by arguments that may have spaces.
+func (c cli) service(t *testing.T, srv *emulator.Server, service, command string, quoted ...string) (string, bool) {
 	t.Helper()
-	arguments := append([]string{"elasticache"}, append(strings.Fields(command), quoted...)...)
+	arguments := append([]string{service}, append(strings.Fields(command), quoted...)...)
 	return c.run(t, append(arguments, "--endpoint-url", srv.URL())...)
 }

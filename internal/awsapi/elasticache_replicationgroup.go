@@ -83,17 +83,22 @@ func replicationGroupOf(c *call, info world.CacheInfo) replicationGroup {
 
 // nodeGroupOf is one shard. A replica is nowhere: the primary is its own reader.
 func nodeGroupOf(c *call, info world.CacheInfo, i int, address string) nodeGroup {
-	const slots = 16384
 	g := nodeGroup{NodeGroupId: fmt.Sprintf("%04d", i+1), Status: info.Status}
 	member := nodeGroupMember{CacheClusterId: memberClusters(info)[i], CacheNodeId: "0001", PreferredAvailabilityZone: c.world.Region + "a"}
 	if info.ClusterMode() {
-		g.Slots = fmt.Sprintf("%d-%d", i*slots/info.Nodes, (i+1)*slots/info.Nodes-1)
+		g.Slots = slotsOf(info, i)
 	} else {
 		member.CurrentRole = "primary"
 		g.PrimaryEndpoint, g.ReaderEndpoint, member.ReadEndpoint = endpointOf(address), endpointOf(address), endpointOf(address)
 	}
 	g.NodeGroupMembers = []nodeGroupMember{member}
 	return g
+}
+
+// slotsOf are the slots of a shard.
+func slotsOf(info world.CacheInfo, i int) string {
+	const slots = 16384
+	return fmt.Sprintf("%d-%d", i*slots/info.Nodes, (i+1)*slots/info.Nodes-1)
 }
 
 // memberClusters are the cache clusters that a replication group consists of: one for each
@@ -207,7 +212,7 @@ func clusterParameters(name, engine string) (bool, error) {
 		return false, nil
 	}
 	base, cluster := strings.CutSuffix(name, ".cluster.on")
-	for _, v := range world.EngineVersions() {
+	for _, v := range world.EngineVersions(world.ElastiCache) {
 		if base == "default."+v.Family && v.Engine == strings.ToLower(cmp.Or(engine, "redis")) {
 			return cluster, nil
 		}

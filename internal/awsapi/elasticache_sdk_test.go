@@ -26,7 +26,7 @@ import (
 
 func elastiCache(srv *emulator.Server, k emulator.Key) *elasticache.Client {
 	return elasticache.New(elasticache.Options{Region: srv.Region(), BaseEndpoint: aws.String(srv.URL()), Credentials: emulator.KeyCredentials(k),
-		HTTPSignerV4: onClock{v4.NewSigner(), srv.Now}, RetryMaxAttempts: 1})
+		HTTPSignerV4: onClock{v4.NewSigner(), srv.Now}, HTTPClient: readers{}, RetryMaxAttempts: 1})
 }
 
 // an account is an emulator with the SDK's client of its administrator.

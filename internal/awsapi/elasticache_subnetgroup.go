@@ -60,7 +60,7 @@ type modifyCacheSubnetGroupRequest struct {
 }
 
 func modifyCacheSubnetGroup(c *call, in modifyCacheSubnetGroupRequest) (cacheSubnetGroupAnswer, error) {
-	g, err := c.world.ModifySubnetGroup(in.CacheSubnetGroupName, func(g *world.SubnetGroup) {
+	g, err := c.world.ModifySubnetGroup(world.ElastiCache, in.CacheSubnetGroupName, func(g *world.SubnetGroup) {
 		if in.CacheSubnetGroupDescription != "" {
 			g.Description = in.CacheSubnetGroupDescription
 		}
@@ -76,7 +76,8 @@ type deleteCacheSubnetGroupRequest struct {
 }
 
 func deleteCacheSubnetGroup(c *call, in deleteCacheSubnetGroupRequest) (none, error) {
-	return none{}, c.world.DeleteSubnetGroup(in.CacheSubnetGroupName)
+	_, err := c.world.DeleteSubnetGroup(world.ElastiCache, in.CacheSubnetGroupName)
+	return none{}, err
 }
 
 type describeCacheSubnetGroupsRequest struct {
@@ -92,7 +93,7 @@ type describeCacheSubnetGroupsAnswer struct {
 
 func describeCacheSubnetGroups(c *call, in describeCacheSubnetGroupsRequest) (out describeCacheSubnetGroupsAnswer, err error) {
 	name := func(g world.SubnetGroup) string { return g.Name }
-	groups, err := only(c.world.SubnetGroups(), name, strings.ToLower(in.CacheSubnetGroupName),
+	groups, err := only(c.world.SubnetGroups(world.ElastiCache), name, strings.ToLower(in.CacheSubnetGroupName),
 		missing("CacheSubnetGroupNotFoundFault", "Cache subnet group", in.CacheSubnetGroupName))
 	if err != nil {
 		return out, err

@@ -3,6 +3,8 @@ package awsapi
 import (
 	"maps"
 	"slices"
+
+	"github.com/rediam/rediam/internal/world"
 )
 
 type cacheTag struct{ Key, Value string }
@@ -51,7 +53,7 @@ func addCacheTags(c *call, in addCacheTagsRequest) (cacheTagList, error) {
 	if err != nil {
 		return cacheTagList{}, err
 	}
-	tags, err := c.world.ChangeTags(in.ResourceName, set, nil)
+	tags, err := c.world.ChangeTags(world.ElastiCache, in.ResourceName, set, nil)
 	return cacheTagListOf(tags), err
 }
 
@@ -60,7 +62,7 @@ type listCacheTagsRequest struct {
 }
 
 func listCacheTags(c *call, in listCacheTagsRequest) (cacheTagList, error) {
-	tags, err := c.world.Tags(in.ResourceName)
+	tags, err := c.world.Tags(world.ElastiCache, in.ResourceName)
 	return cacheTagListOf(tags), err
 }
 
@@ -70,6 +72,6 @@ type removeCacheTagsRequest struct {
 }
 
 func removeCacheTags(c *call, in removeCacheTagsRequest) (cacheTagList, error) {
-	tags, err := c.world.ChangeTags(in.ResourceName, nil, in.TagKeys)
+	tags, err := c.world.ChangeTags(world.ElastiCache, in.ResourceName, nil, in.TagKeys)
 	return cacheTagListOf(tags), err
 }

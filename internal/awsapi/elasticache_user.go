@@ -1,6 +1,7 @@
 package awsapi
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -11,21 +12,26 @@ type cacheUserAnswer struct {
 	UserId, UserName, Status, Engine, MinimumEngineVersion, AccessString string
 
 	UserGroupIds   []string
-	Authentication struct {
-		Type          string
-		PasswordCount *int
+	Authentication shownAuthentication
+	ARN            string
+}
+
+type shownAuthentication struct {
+	Type          string
+	PasswordCount *int
+}
+
+func authenticationOf(u world.User) shownAuthentication {
+	shown := shownAuthentication{Type: strings.TrimSuffix(string(u.Auth), "-required")}
+	if n := len(u.Passwords); n > 0 {
+		shown.PasswordCount = &n
 	}
-	ARN string
+	return shown
 }
 
 func cacheUserOf(c *call, u world.UserInfo) cacheUserAnswer {
-	answer := cacheUserAnswer{UserId: u.ID, UserName: u.Name, Status: u.Status, Engine: u.Engine, MinimumEngineVersion: u.MinimumVersion, AccessString: u.Access,
-		UserGroupIds: u.Groups, ARN: c.world.UserARN(u.User)}
-	answer.Authentication.Type = strings.TrimSuffix(string(u.Auth), "-required")
-	if n := len(u.Passwords); n > 0 {
-		answer.Authentication.PasswordCount = &n
-	}
-	return answer
+	return cacheUserAnswer{UserId: u.ID, UserName: u.Name, Status: u.Status, Engine: u.Engine, MinimumEngineVersion: u.MinimumVersion, AccessString: u.Access,
+		UserGroupIds: u.Groups, Authentication: authenticationOf(u.User), ARN: c.world.UserARN(u.User)}
 }
 
 type authenticationMode struct {
@@ -69,6 +75,7 @@ type createCacheUserRequest struct {
 }
 
 func createCacheUser(c *call, in createCacheUserRequest) (out cacheUserAnswer, err error) {
+	c.access = in.AccessString
 	u := world.User{ID: in.UserId, Name: in.UserName, Engine: in.Engine, Access: in.AccessString}
 	if u.Auth, u.Passwords, err = authentication(in.AuthenticationMode, in.Passwords, in.NoPasswordRequired); err != nil {
 		return out, err
@@ -107,6 +114,7 @@ type modifyCacheUserRequest struct {
 }
 
 func modifyCacheUser(c *call, in modifyCacheUserRequest) (out cacheUserAnswer, err error) {
+	c.access = cmp.Or(in.AccessString, in.AppendAccessString)
 	auth, passwords, err := authentication(in.AuthenticationMode, in.Passwords, in.NoPasswordRequired)
 	switch {
 	case err != nil:

@@ -27,9 +27,9 @@ type describeCacheEngineVersionsAnswer struct {
 func describeCacheEngineVersions(_ *call, in describeCacheEngineVersionsRequest) (out describeCacheEngineVersionsAnswer, err error) {
 	fits := func(asked, is string) bool { return asked == "" || strings.EqualFold(asked, is) }
 	var versions []cacheEngineVersion
-	for _, v := range world.EngineVersions() {
+	for _, v := range world.EngineVersions(world.ElastiCache) {
 		if fits(in.Engine, v.Engine) && fits(in.EngineVersion, v.Version) && fits(in.CacheParameterGroupFamily, v.Family) &&
-			(!in.DefaultOnly || v.Version == world.DefaultVersion(v.Engine)) {
+			(!in.DefaultOnly || v.Version == world.DefaultVersion(world.ElastiCache, v.Engine)) {
 			name := map[string]string{"redis": "Redis", "valkey": "Valkey"}[v.Engine]
 			versions = append(versions, cacheEngineVersion{v.Engine, v.Version, v.Family, name, fmt.Sprintf("%s version %s", v.Engine, v.Version)})
 		}

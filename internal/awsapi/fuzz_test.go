@@ -43,7 +43,11 @@ func FuzzHandler(f *testing.F) {
 	f.Add("ec2", "Action=<&>\x00\xff", "", "a=b&c")
 	f.Add("ec2", "Action=RunInstances&MinCount=1&MaxCount=2&ImageId=ami-1&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=a", "", "")
 	f.Add("ec2", "Action=DescribeInstances&Filter.1.Name=tag:a&Filter.1.Value.1=[*\\", "", "")
-	f.Add("memorydb", "{}", "AmazonMemoryDB.CreateUser", "")
+	f.Add("memorydb", `{"UserName":"a","AuthenticationMode":{"Type":"iam"},"AccessString":"on ~* +@all","Tags":[{"Key":"k"}]}`, "AmazonMemoryDB.CreateUser", "")
+	f.Add("memorydb", `{"ACLName":"a","UserNames":["a"]}`, "AmazonMemoryDB.CreateACL", "")
+	f.Add("memorydb", `{"ClusterName":"m","NodeType":"n","ACLName":"a","NumShards":3}`, "AmazonMemoryDB.CreateCluster", "")
+	f.Add("memorydb", `{"ShowShardDetails":true,"MaxResults":1,"NextToken":"m"}`, "AmazonMemoryDB.DescribeClusters", "")
+	f.Add("memorydb", `{"ResourceArn":"arn:aws:memorydb:us-east-1:123456789012:user/a","TagKeys":[]}`, "AmazonMemoryDB.UntagResource", "")
 	f.Add("", "", ".", "%zz")
 	w := world.New("", "")
 	if err := w.PutIAMUser(world.IAMUser{Name: "admin", Inline: map[string]string{"everything": everything}}); err != nil {
@@ -72,7 +76,7 @@ func FuzzHandler(f *testing.F) {
 		}
 		var document any = &struct{ XMLName xml.Name }{}
 		err := xml.Unmarshal([]byte(answer), document)
-		if target != "" {
+		if target != "" || service == "memorydb" {
 			err = json.Unmarshal([]byte(answer), &document)
 		}
 		if err != nil || len(answer) > 1<<20 || strings.Contains(answer, string(key.Secret)) {

@@ -19,7 +19,7 @@ import (
 
 func iamClient(srv *emulator.Server, credentials aws.CredentialsProvider) *iam.Client {
 	return iam.New(iam.Options{Region: srv.Region(), BaseEndpoint: aws.String(srv.URL()), Credentials: credentials,
-		HTTPSignerV4: onClock{v4.NewSigner(), srv.Now}, RetryMaxAttempts: 1})
+		HTTPSignerV4: onClock{v4.NewSigner(), srv.Now}, HTTPClient: readers{}, RetryMaxAttempts: 1})
 }
 
 // iamAdmin is a client of the admin of an emulator, and what lists show before.

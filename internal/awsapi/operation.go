@@ -1,17 +1,18 @@
 package awsapi
 
 import (
-	"net/url"
 	"reflect"
 
 	"github.com/rediam/rediam/internal/policy"
 	"github.com/rediam/rediam/internal/world"
 )
 
-// A service is one AWS service in the query protocol.
+// A service is one AWS service, in the query protocol or in JSON.
 type service struct {
-	namespace  string // of its answers
-	ec2        bool   // EC2's variant of the protocol
+	namespace  string            // of its answers in XML
+	ec2        bool              // EC2's variant of the query protocol
+	target     string            // what X-Amz-Target begins with, which means JSON 1.1; empty in the query protocol
+	codes      map[string]string // its error codes where the world's are another service's
 	operations map[string]operation
 }
 
@@ -23,14 +24,18 @@ var services = map[string]service{
 	"sts": {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", operations: stsOperations},
 
 	"elasticache": {namespace: "http://elasticache.amazonaws.com/doc/2015-02-02/", operations: elastiCacheOperations},
+	"memorydb":    {target: "AmazonMemoryDB", codes: memoryDBCodes, operations: memoryDBOperations},
 }
 
 // An operation is one call of a service.
 type operation struct {
 	input reflect.Type // a struct of members that the emulator has; others are refused
 	free  bool         // it needs no permission
-	run   func(c *call, form url.Values) (any, error)
+	run   func(c *call, decode decoder) (any, error)
 }
+
+// A decoder fills a struct of members from a request, in whatever protocol that is.
+type decoder func(into any) error
 
 // A call is a request whose signature has been verified.
 type call struct {
@@ -54,9 +59,9 @@ type none struct{}
 // caller must be allowed the action on every resource that resources names; nil
 // means that the action has none: *, and so does an empty list.
 func operate[In, Out any](resources func(*call, In) []string, run func(*call, In) (Out, error)) operation {
-	return operation{input: reflect.TypeFor[In](), run: func(c *call, form url.Values) (any, error) {
+	return operation{input: reflect.TypeFor[In](), run: func(c *call, decode decoder) (any, error) {
 		var in In
-		if err := decodeForm(form, &in); err != nil {
+		if err := decode(&in); err != nil {
 			return nil, err
 		}
 		named := []string{"*"}
@@ -76,9 +81,9 @@ func operate[In, Out any](resources func(*call, In) []string, run func(*call, In
 
 // free is an operation that needs no permission, or asks for it by itself.
 func free[In, Out any](run func(*call, In) (Out, error)) operation {
-	return operation{input: reflect.TypeFor[In](), free: true, run: func(c *call, form url.Values) (any, error) {
+	return operation{input: reflect.TypeFor[In](), free: true, run: func(c *call, decode decoder) (any, error) {
 		var in In
-		if err := decodeForm(form, &in); err != nil {
+		if err := decode(&in); err != nil {
 			return nil, err
 		}
 		return run(c, in)

@@ -12,6 +12,14 @@ import (
 	"github.com/rediam/rediam/internal/world"
 )
 
+// filled is a request with all that an operation requires. It is a form whatever the
+// protocol: the members are the same.
+func filled(name string, input reflect.Type) decoder {
+	form := url.Values{"Action": {name}}
+	fill(form, "", input)
+	return func(into any) error { return decodeForm(form, into) }
+}
+
 // fill gives a value to every member that an operation requires.
 func fill(form url.Values, prefix string, t reflect.Type) {
 	for _, m := range members(t) {
@@ -21,15 +29,11 @@ func fill(form url.Values, prefix string, t reflect.Type) {
 			fill(form, prefix, f)
 		case !m.required:
 		case f.Kind() == reflect.Slice && f.Elem().Kind() == reflect.Struct:
-			before := len(form)
-			fill(form, m.prefix(prefix)+".1.", f.Elem())
-			if len(form) == before { // none of them is required
-				form.Set(m.prefix(prefix)+".1."+members(f.Elem())[0].name, "sample")
-			}
+			fillStruct(form, m.prefix(prefix)+".1.", f.Elem())
 		case f.Kind() == reflect.Slice:
 			form.Set(m.prefix(prefix)+".1", "sample")
 		case f.Kind() == reflect.Struct:
-			fill(form, prefix+m.name+".", f)
+			fillStruct(form, prefix+m.name+".", f)
 		case f.Kind() == reflect.Int || f.Kind() == reflect.Pointer && f.Elem().Kind() == reflect.Int:
 			form.Set(prefix+m.name, "1")
 		case f.Kind() == reflect.Bool || f.Kind() == reflect.Pointer && f.Elem().Kind() == reflect.Bool:
@@ -37,6 +41,14 @@ func fill(form url.Values, prefix string, t reflect.Type) {
 		default:
 			form.Set(prefix+m.name, "sample")
 		}
+	}
+}
+
+// fillStruct has a struct be there also if none of its members is required.
+func fillStruct(form url.Values, prefix string, t reflect.Type) {
+	before := len(form)
+	if fill(form, prefix, t); len(form) == before {
+		form.Set(prefix+members(t)[0].name, "sample")
 	}
 }
 
@@ -77,13 +89,12 @@ func TestWhoHasNoPermissionIsDeniedEveryOperation(t *testing.T) {
 				open = append(open, action)
 				continue
 			}
-			form := url.Values{"Action": {operationName}}
-			fill(form, "", o.input)
+			decode := filled(operationName, o.input)
 			for because, caller := range callers {
 				if strings.Contains(because, "%s") {
 					because = fmt.Sprintf(because, action)
 				}
-				_, err := o.run(&call{world: w, caller: caller, action: action, source: "127.0.0.1"}, form)
+				_, err := o.run(&call{world: w, caller: caller, action: action, source: "127.0.0.1"}, decode)
 				var e *world.Error
 				start := "User: arn:aws:iam::123456789012:user/" + caller.Principal.Name + " is not authorized to perform: " + action + " on resource: "
 				if !errors.As(err, &e) || e.Code != "AccessDenied" || !strings.HasPrefix(e.Message, start) || !strings.HasSuffix(e.Message, " "+because) {
@@ -116,10 +127,9 @@ func TestAnotherAccountMayDoNothingHere(t *testing.T) {
 			if o.free {
 				continue
 			}
-			form := url.Values{"Action": {operationName}}
-			fill(form, "", o.input)
+			decode := filled(operationName, o.input)
 			var e *world.Error
-			if _, err := o.run(&call{world: w, caller: theirs, action: name + ":" + operationName, source: "127.0.0.1"}, form); !errors.As(err, &e) || e.Code != "AccessDenied" {
+			if _, err := o.run(&call{world: w, caller: theirs, action: name + ":" + operationName, source: "127.0.0.1"}, decode); !errors.As(err, &e) || e.Code != "AccessDenied" {
 				t.Errorf("%s:%s: %v", name, operationName, err)
 			}
 		}

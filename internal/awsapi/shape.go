@@ -201,11 +201,22 @@ func encodeXML(e *xml.Encoder, v reflect.Value) error {
 	return nil
 }
 
+// absent is whether a field of an answer is a member that is not there.
+func absent(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		return v.IsNil()
+	case reflect.String:
+		return v.Len() == 0
+	}
+	return v.Type() == timeType && v.IsZero()
+}
+
 func encodeMember(e *xml.Encoder, m member, v reflect.Value) error {
 	switch {
 	case m.inline:
 		return encodeXML(e, v)
-	case v.Kind() == reflect.Pointer && v.IsNil(), v.Kind() == reflect.Slice && v.IsNil(), v.Kind() == reflect.String && v.Len() == 0, v.Type() == timeType && v.IsZero():
+	case absent(v):
 		return nil
 	case v.Kind() == reflect.Pointer:
 		return encodeElement(e, m.name, v.Elem())

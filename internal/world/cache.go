@@ -42,12 +42,12 @@ const (
 
 var kinds = []Kind{ReplicationGroup, ServerlessCache, CacheCluster, Cluster}
 
-// kindInARN is the kind that the ARN of an ElastiCache resource tells.
-func kindInARN(word string) Kind {
-	if word == "cluster" {
-		return CacheCluster
-	}
-	return Kind(word)
+// kindsInARN are the kinds that ARNs tell, by service and word.
+var kindsInARN = map[string]Kind{
+	"elasticache/replicationgroup": ReplicationGroup,
+	"elasticache/serverlesscache":  ServerlessCache,
+	"elasticache/cluster":          CacheCluster,
+	"memorydb/cluster":             Cluster,
 }
 
 // faults are AWS's error codes about a kind of cache.
@@ -68,9 +68,9 @@ type Cache struct {
 	Kind    Kind
 	Name    string // stored in lower case
 	Engine  string // "redis" (also when zero) or "valkey"
-	Version string // zero means "7.1" for redis and "8.1" for valkey
-	// Group is the user group or ACL; zero means none: everybody is in as the
-	// user default, as on AWS.
+	Version string // zero means "7.1" for redis and "8.1" for valkey, of MemoryDB "7.3"
+	// Group is the user group or ACL; zero means none, for MemoryDB the ACL
+	// open-access: everybody is in as the user default, as on AWS.
 	Group string
 	// AuthTokens of a replication group without a user group are the passwords of
 	// the user default: one, or two while it is changed, the newer one last. An
@@ -140,6 +140,14 @@ func (c Cache) Service() string {
 	return ElastiCache
 }
 
+// changing is the status of a cache that is being changed.
+func (c Cache) changing() string {
+	if c.Kind == Cluster {
+		return updating
+	}
+	return modifying
+}
+
 // ClusterMode is whether the cache speaks to clients as a cluster.
 func (c Cache) ClusterMode() bool { return c.Nodes > 0 }
 
@@ -161,12 +169,14 @@ func (w *World) newCache(c Cache) (cache, error) {
 	c.Kind = cmp.Or(c.Kind, ReplicationGroup)
 	c.Name = strings.ToLower(c.Name)
 	c.Engine = strings.ToLower(cmp.Or(c.Engine, "redis"))
-	c.Version = cmp.Or(c.Version, defaultVersion[c.Engine])
+	c.Version = cmp.Or(c.Version, DefaultVersion(c.Service(), c.Engine))
 	c.Group = strings.ToLower(c.Group)
 	c.Details.SubnetGroup = strings.ToLower(c.Details.SubnetGroup)
 	switch c.Kind {
-	case ServerlessCache, Cluster:
+	case ServerlessCache:
 		c.Nodes = cmp.Or(c.Nodes, 1)
+	case Cluster:
+		c.Nodes, c.Group = cmp.Or(c.Nodes, 1), cmp.Or(c.Group, openAccess)
 	case CacheCluster:
 		c.Plaintext = true
 	}
@@ -191,7 +201,9 @@ func (w *World) checkCache(c Cache) error {
 		return errorf("InvalidParameterCombination", "a serverless cache speaks TLS only")
 	case c.Kind == CacheCluster && c.Nodes != 0:
 		return errorf("InvalidParameterCombination", "a cache cluster of this engine has one node, without cluster mode")
-	case c.Plaintext && c.Group != "":
+	case c.Kind == Cluster && c.Plaintext && c.Group != openAccess:
+		return errorf("InvalidParameterCombination", "a cluster without TLS must have the ACL %s", openAccess)
+	case c.Kind != Cluster && c.Plaintext && c.Group != "":
 		return errorf("InvalidParameterCombination", "User group based access control requires encryption-in-transit to be enabled on the replication group.")
 	}
 	if err := c.checkTokens(); err != nil {
@@ -230,7 +242,7 @@ func (w *World) storeCache(c cache) error {
 	}
 	g, ok := w.groupOf(c.Service(), c.Group)
 	if c.Group != "" && !ok {
-		return noGroup(c.Group)
+		return noGroup(c.Service(), c.Group)
 	}
 	if err := g.checkCache(c.Cache); err != nil {
 		return err
@@ -330,7 +342,7 @@ func (w *World) Member(cache, name string) (Member, bool) {
 func (w *World) CacheARN(c Cache) string {
 	switch c.Kind {
 	case Cluster:
-		return w.arn(MemoryDB, w.Region, w.Account, "cluster/"+c.Name)
+		return w.MemoryDBARN("cluster", c.Name)
 	case CacheCluster:
 		return w.ElastiCacheARN("cluster", c.Name)
 	}
@@ -341,4 +353,10 @@ func (w *World) CacheARN(c Cache) string {
 // usergroup, replicationgroup, cluster, serverlesscache, subnetgroup.
 func (w *World) ElastiCacheARN(kind, id string) string {
 	return w.arn(ElastiCache, w.Region, w.Account, kind+":"+strings.ToLower(id))
+}
+
+// MemoryDBARN is the ARN of a resource of MemoryDB, in its words: user, acl, cluster,
+// subnetgroup.
+func (w *World) MemoryDBARN(kind, id string) string {
+	return w.arn(MemoryDB, w.Region, w.Account, kind+"/"+strings.ToLower(id))
 }

@@ -89,7 +89,7 @@ func TestUsersThatBreakARuleAreRefused(t *testing.T) {
 		{"a password with a space", with(password + " "), invalid, "printable"},
 		{"a password of other letters", with(password + "é"), invalid, "printable"},
 		{"no password on Valkey", world.User{Name: "a", Auth: world.AuthNoPassword, Engine: "Valkey"}, combination, "No-password-required is not allowed for a user with engine Valkey"},
-		{"no password on MemoryDB", world.User{Service: world.MemoryDB, Name: "a", Auth: world.AuthNoPassword}, invalid, "IAM or a password"},
+		{"no password on MemoryDB", world.User{Service: world.MemoryDB, Name: "a", Auth: world.AuthNoPassword}, invalid, "[password,iam]"},
 		{"an id on MemoryDB", world.User{Service: world.MemoryDB, ID: "a", Name: "b"}, combination, "name only"},
 		{"another type", world.User{Name: "a", Auth: "kerberos", Passwords: []world.Secret{password}}, invalid, "Input Authentication type: kerberos is not in the allowed list: [password,no-password-required,iam]"},
 		{"a password in the access string", world.User{Name: "a", Access: "on >" + password + " ~* +@all"}, invalid, "access string"},
@@ -239,7 +239,7 @@ func TestCachesGetTheirDefaults(t *testing.T) {
 	if c, ok := w.Cache("DEMO"); !ok || c.Name != "demo" || c.Kind != world.ReplicationGroup || c.Engine != "redis" || c.Version != "7.1" || c.Service() != world.ElastiCache {
 		t.Errorf("Cache() = %+v, %v", c, ok)
 	}
-	if c, _ := w.Cache("v"); c.Version != "8.1" || c.Service() != world.MemoryDB {
+	if c, _ := w.Cache("v"); c.Version != "7.3" || c.Service() != world.MemoryDB || c.Group != "open-access" || c.Nodes != 1 {
 		t.Errorf("Cache() = %+v", c)
 	}
 }

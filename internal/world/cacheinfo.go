@@ -42,7 +42,7 @@ func (w *World) CreateCache(c Cache) (CacheInfo, error) {
 	if err != nil {
 		return CacheInfo{}, err
 	}
-	if made.Version, err = findVersion(made.Engine, made.Version); err != nil {
+	if made.Version, err = findVersion(made.Service(), made.Engine, made.Version); err != nil {
 		return CacheInfo{}, err
 	}
 	err = w.change(func() error {
@@ -71,10 +71,10 @@ func (w *World) storeVersioned(c cache) error {
 // checkAttached is about the subnet group of a cache, without which it can have no
 // user group, and about what is under way with its user group.
 func (w *World) checkAttached(c Cache) error {
-	_, there := w.subnets.get(c.Details.SubnetGroup)
+	_, there := w.subnets.get(of(c.Service(), c.Details.SubnetGroup))
 	switch {
 	case c.Details.SubnetGroup != "" && !there:
-		return noSubnetGroup(c.Details.SubnetGroup)
+		return noSubnetGroup(c.Service(), c.Details.SubnetGroup)
 	case c.Group == "":
 		return nil
 	case c.Kind == ReplicationGroup && c.Details.SubnetGroup == "":
@@ -105,7 +105,7 @@ func (w *World) ModifyCache(kind Kind, name string, edit func(*Cache) error) (Ca
 		if err = w.checkModified(old.Cache, &made.Cache); err != nil {
 			return err
 		}
-		made.State = w.begin(modifying)
+		made.State = w.begin(made.changing())
 		return w.storeVersioned(made)
 	})
 	return w.infoOfCache(made), err
@@ -114,10 +114,10 @@ func (w *World) ModifyCache(kind Kind, name string, edit func(*Cache) error) (Ca
 // checkModified is about what a cache may become.
 func (w *World) checkModified(old Cache, c *Cache) (err error) {
 	if old.Engine != c.Engine || old.Version != c.Version {
-		if c.Version, err = findVersion(c.Engine, c.Version); err != nil {
+		if c.Version, err = findVersion(c.Service(), c.Engine, c.Version); err != nil {
 			return err
 		}
-		if old.Engine == "valkey" && c.Engine == "redis" || old.Engine == c.Engine && older(c.Version, old.Version) {
+		if old.Engine == "valkey" && c.Engine == "redis" || old.Engine == c.Engine && older(c.Service(), c.Version, old.Version) {
 			return errorf("InvalidParameterCombination", "The engine of %s cannot go back from %s %s to %s %s.", c.Name, old.Engine, old.Version, c.Engine, c.Version)
 		}
 	}
@@ -186,10 +186,10 @@ func (w *World) infoOfCache(c cache) CacheInfo {
 
 func (w *World) describeCache(c cache) CacheInfo {
 	info := CacheInfo{Cache: c.copy(), Status: w.statusOf(c), Created: c.Created, TokensChanged: c.TokenSet}
-	if info.Status == available || info.Status == modifying {
+	if info.Status == available || info.Status == c.changing() {
 		info.Addresses = slices.Clone(w.running[c.Name].Addresses)
 	}
-	if info.Status == modifying && c.TokensPending {
+	if info.Status == c.changing() && c.TokensPending {
 		info.TokensPending = "SETTING"
 		if len(c.AuthTokens) > 1 {
 			info.TokensPending = "ROTATING"
@@ -210,12 +210,12 @@ func (w *World) statusOf(c cache) string {
 	case runs.Err != nil && len(runs.Addresses) == 0:
 		return createFailed
 	case runs.Err != nil:
-		return modifying
+		return c.changing()
 	}
 	return cmp.Or(doing, available)
 }
 
-// An EngineVersion is one that ElastiCache offers.
+// An EngineVersion is one that a service offers.
 type EngineVersion struct {
 	Engine, Version string
 	Family          string // of parameter groups
@@ -229,18 +229,34 @@ var engineVersions = []EngineVersion{
 	{"valkey", "7.2", "valkey7"}, {"valkey", "8.0", "valkey8"}, {"valkey", "8.1", "valkey8"}, {"valkey", "8.2", "valkey8"},
 }
 
-// defaultVersion is what a cache has that names none.
-var defaultVersion = map[string]string{"redis": "7.1", "valkey": "8.1"}
+// memoryDBVersions are likewise those of MemoryDB (user guide, "Engine versions").
+var memoryDBVersions = []EngineVersion{
+	{"redis", "6.2", "memorydb_redis6"}, {"redis", "7.0", "memorydb_redis7"}, {"redis", "7.1", "memorydb_redis7"},
+	{"valkey", "7.2", "memorydb_valkey7"}, {"valkey", "7.3", "memorydb_valkey7"},
+}
 
-// EngineVersions are all that there are, oldest first.
-func EngineVersions() []EngineVersion { return slices.Clone(engineVersions) }
+// EngineVersions are all that a service has, oldest first.
+func EngineVersions(service string) []EngineVersion {
+	if service == MemoryDB {
+		return slices.Clone(memoryDBVersions)
+	}
+	return slices.Clone(engineVersions)
+}
 
 // DefaultVersion is what a cache has that names none.
-func DefaultVersion(engine string) string { return defaultVersion[engine] }
+func DefaultVersion(service, engine string) string {
+	switch {
+	case engine == "redis":
+		return "7.1"
+	case service == MemoryDB:
+		return "7.3"
+	}
+	return "8.1"
+}
 
 // Family is the family of the parameter groups of a cache.
 func (c Cache) Family() string {
-	for _, v := range engineVersions {
+	for _, v := range EngineVersions(c.Service()) {
 		if v.Engine == c.Engine && v.Version == c.Version {
 			return v.Family
 		}
@@ -251,9 +267,9 @@ func (c Cache) Family() string {
 
 // findVersion is a version that exists. 6.x means the newest of them, and a major
 // version alone likewise.
-func findVersion(engine, version string) (string, error) {
+func findVersion(service, engine, version string) (string, error) {
 	major := strings.TrimSuffix(version, ".x")
-	for _, v := range slices.Backward(engineVersions) {
+	for _, v := range slices.Backward(EngineVersions(service)) {
 		if v.Engine == engine && (v.Version == version || !strings.Contains(major, ".") && strings.HasPrefix(v.Version, major+".")) {
 			return v.Version, nil
 		}
@@ -262,9 +278,9 @@ func findVersion(engine, version string) (string, error) {
 }
 
 // older is whether one version that exists comes before another of the same engine.
-func older(a, b string) bool {
+func older(service, a, b string) bool {
 	index := func(version string) int {
-		return slices.IndexFunc(engineVersions, func(v EngineVersion) bool { return v.Version == version })
+		return slices.IndexFunc(EngineVersions(service), func(v EngineVersion) bool { return v.Version == version })
 	}
 	return index(a) < index(b)
 }

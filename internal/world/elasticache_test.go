@@ -27,9 +27,6 @@ func TestEveryAccountHasTheUserDefault(t *testing.T) {
 	if !ok || u.ID != "default" || u.Name != "default" || u.Engine != "redis" || u.Auth != world.AuthNoPassword || u.Access != "on ~* +@all" {
 		t.Errorf("User() = %+v, %v", u, ok)
 	}
-	if u, ok := w.User(world.MemoryDB, "default"); ok {
-		t.Errorf("MemoryDB has %+v", u)
-	}
 	const why = "User default cannot be modified or deleted."
 	u.Access = "off -@all"
 	refused(t, "PutUser", w.PutUser(u), "InvalidParameterValue", why)
@@ -37,7 +34,7 @@ func TestEveryAccountHasTheUserDefault(t *testing.T) {
 	refused(t, "DeleteUser", w.DeleteUser(world.ElastiCache, "default"), "InvalidParameterValue", why)
 	refused(t, "RemoveUser", only(w.RemoveUser(world.ElastiCache, "default")), "InvalidParameterValue", why)
 	refused(t, "CreateUser", only(w.CreateUser(u)), "UserAlreadyExists", "User default already exists.")
-	must(t, w.PutGroup(world.Group{ID: "open", Users: []string{"default"}}), w.PutCache(world.Cache{Name: "open", Group: "open"}), w.PutUser(world.User{Service: world.MemoryDB, Name: "default"}))
+	must(t, w.PutGroup(world.Group{ID: "open", Users: []string{"default"}}), w.PutCache(world.Cache{Name: "open", Group: "open"}))
 	if m, ok := w.Member("open", "default"); !ok || !m.Rules.On() || m.Auth != world.AuthNoPassword {
 		t.Errorf("Member() = %+v, %v", m, ok)
 	}
@@ -80,8 +77,8 @@ func TestSubnetGroupsThatBreakARuleAreRefused(t *testing.T) {
 	} {
 		refused(t, test.group.Name, only(w.CreateSubnetGroup(test.group)), test.code, "")
 	}
-	refused(t, "none left", only(w.ModifySubnetGroup("net", func(g *world.SubnetGroup) { g.Subnets = nil })), "InvalidParameterValue", "needs a subnet")
-	if all := w.SubnetGroups(); len(all) != 1 || all[0].Name != "net" || len(all[0].Subnets) != 1 {
+	refused(t, "none left", only(w.ModifySubnetGroup(world.ElastiCache, "net", func(g *world.SubnetGroup) { g.Subnets = nil })), "InvalidParameterValue", "needs a subnet")
+	if all := w.SubnetGroups(world.ElastiCache); len(all) != 1 || all[0].Name != "net" || len(all[0].Subnets) != 1 {
 		t.Errorf("SubnetGroups() = %+v", all)
 	}
 }
@@ -292,19 +289,19 @@ func TestTagsKeepTheirLimits(t *testing.T) {
 	for what, tags := range map[string]map[string]string{
 		"no key": {"": "v"}, "AWS's own": {"AWS:x": "v"}, "a long key": {strings.Repeat("k", 129): "v"}, "a long value": {"k": strings.Repeat("v", 257)},
 	} {
-		refused(t, what, only(w.ChangeTags(arn, tags, nil)), "InvalidParameterValue", "a tag has")
+		refused(t, what, only(w.ChangeTags(world.ElastiCache, arn, tags, nil)), "InvalidParameterValue", "a tag has")
 	}
 	many := map[string]string{}
 	for i := range 50 {
 		many[fmt.Sprint("k", i)] = ""
 	}
-	must(t, only(w.ChangeTags(arn, many, nil)))
-	refused(t, "one more", only(w.ChangeTags(arn, map[string]string{"more": ""}, nil)), "TagQuotaPerResourceExceeded", "50")
-	if tags, err := w.Tags(arn); err != nil || len(tags) != 50 {
+	must(t, only(w.ChangeTags(world.ElastiCache, arn, many, nil)))
+	refused(t, "one more", only(w.ChangeTags(world.ElastiCache, arn, map[string]string{"more": ""}, nil)), "TagQuotaPerResourceExceeded", "50")
+	if tags, err := w.Tags(world.ElastiCache, arn); err != nil || len(tags) != 50 {
 		t.Errorf("%d tags, %v", len(tags), err)
 	}
 	for _, odd := range []string{"", "orders-app", w.ElastiCacheARN("snapshot", "x"), strings.Replace(arn, "us-east-1", "eu-west-1", 1), w.RoleARN("user:orders-app")} {
-		refused(t, odd, only(w.Tags(odd)), "InvalidARN", "")
+		refused(t, odd, only(w.Tags(world.ElastiCache, odd)), "InvalidARN", "")
 	}
 }
 

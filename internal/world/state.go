@@ -7,6 +7,7 @@ import "time"
 const (
 	creating  = "creating"
 	modifying = "modifying"
+	updating  = "updating" // of a MemoryDB cluster
 	deleting  = "deleting"
 
 	active       = "active"        // users and user groups

@@ -1,21 +1,20 @@
 package world
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// Limits of AWS (ElastiCache quotas).
-const (
-	maxSubnetGroups = 150
-	maxSubnets      = 20
-)
+// maxSubnets is a quota of either service (user guides, "Quotas").
+const maxSubnets = 20
 
-// A SubnetGroup is a cache subnet group. There are no networks here: it is a name
+// A SubnetGroup is a cache subnet group, or one of MemoryDB. There are no networks here: it is a name
 // for some subnets' ids.
 type SubnetGroup struct {
+	Service     string // zero means ElastiCache
 	Name        string // stored in lower case
 	Description string
 	Subnets     []string
@@ -23,6 +22,14 @@ type SubnetGroup struct {
 }
 
 var subnetGroupName = regexp.MustCompile(`^[a-z0-9-]{1,255}$`)
+
+// title is how errors name the subnet group.
+func (g SubnetGroup) title() string {
+	if g.Service == MemoryDB {
+		return "Subnet group " + g.Name
+	}
+	return "Cache subnet group " + g.Name
+}
 
 func (g SubnetGroup) check() error {
 	switch {
@@ -44,66 +51,70 @@ func (g SubnetGroup) check() error {
 // CreateSubnetGroup makes a subnet group that is not there yet.
 func (w *World) CreateSubnetGroup(g SubnetGroup) (SubnetGroup, error) {
 	g = g.copy()
-	g.Name = strings.ToLower(g.Name)
+	g.Service, g.Name = cmp.Or(g.Service, ElastiCache), strings.ToLower(g.Name)
 	if err := g.check(); err != nil {
 		return g, err
 	}
 	return g.copy(), w.change(func() error {
-		if _, ok := w.subnets.get(g.Name); ok {
-			return errorf("CacheSubnetGroupAlreadyExists", "Cache subnet group %s already exists.", g.Name)
+		key := of(g.Service, g.Name)
+		if _, ok := w.subnets.get(key); ok {
+			return errorf("CacheSubnetGroupAlreadyExists", "%s already exists.", g.title())
 		}
-		if len(w.subnets.rows) >= maxSubnetGroups {
-			return errorf("CacheSubnetGroupQuotaExceeded", "an account has at most %d cache subnet groups", maxSubnetGroups)
+		if most := quotas[g.Service].subnetGroups; countOf(w.subnets.rows, g.Service) >= most {
+			return errorf("CacheSubnetGroupQuotaExceeded", "an account has at most %d subnet groups", most)
 		}
-		w.subnets.put(g.Name, g)
+		w.subnets.put(key, g)
 		return nil
 	})
 }
 
 // ModifySubnetGroup changes a subnet group by edit.
-func (w *World) ModifySubnetGroup(name string, edit func(*SubnetGroup)) (g SubnetGroup, err error) {
+func (w *World) ModifySubnetGroup(service, name string, edit func(*SubnetGroup)) (g SubnetGroup, err error) {
 	err = w.change(func() error {
-		old, ok := w.subnets.get(strings.ToLower(name))
+		old, ok := w.subnets.get(of(service, name))
 		if !ok {
-			return noSubnetGroup(name)
+			return noSubnetGroup(service, name)
 		}
 		g = old.copy()
 		edit(&g)
-		w.subnets.put(g.Name, g.copy())
+		w.subnets.put(of(service, name), g.copy())
 		return g.check()
 	})
 	return g, err
 }
 
 // DeleteSubnetGroup deletes a subnet group in which no cache is.
-func (w *World) DeleteSubnetGroup(name string) error {
-	name = strings.ToLower(name)
-	return w.change(func() error {
-		if _, ok := w.subnets.get(name); !ok {
-			return noSubnetGroup(name)
+func (w *World) DeleteSubnetGroup(service, name string) (g SubnetGroup, err error) {
+	err = w.change(func() error {
+		var ok bool
+		if g, ok = w.subnets.get(of(service, name)); !ok {
+			return noSubnetGroup(service, name)
 		}
 		for _, c := range w.caches.rows {
-			if c.Details.SubnetGroup == name && !w.gone(c.State) {
-				return errorf("CacheSubnetGroupInUse", "Cache subnet group %s is in use by %s.", name, c.Name)
+			if c.Service() == service && c.Details.SubnetGroup == g.Name && !w.gone(c.State) {
+				return errorf("CacheSubnetGroupInUse", "%s is in use by %s.", g.title(), c.Name)
 			}
 		}
-		w.subnets.delete(name)
+		w.subnets.delete(of(service, name))
 		return nil
 	})
+	return g.copy(), err
 }
 
-// SubnetGroups lists the subnet groups by name.
-func (w *World) SubnetGroups() (all []SubnetGroup) {
+// SubnetGroups lists the subnet groups of a service by name.
+func (w *World) SubnetGroups(service string) (all []SubnetGroup) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	for _, name := range w.subnets.keys() {
-		all = append(all, w.subnets.rows[name].copy())
+	for _, key := range w.subnets.keys() {
+		if g := w.subnets.rows[key]; g.Service == service {
+			all = append(all, g.copy())
+		}
 	}
 	return all
 }
 
-func noSubnetGroup(name string) error {
-	return errorf("CacheSubnetGroupNotFoundFault", "Cache subnet group %.64s not found.", name)
+func noSubnetGroup(service, name string) error {
+	return errorf("CacheSubnetGroupNotFoundFault", "%.83s not found.", SubnetGroup{Service: service, Name: name}.title())
 }
 
 func (g SubnetGroup) copy() SubnetGroup {

@@ -19,9 +19,8 @@ const (
 	AuthNoPassword AuthType = "no-password-required"
 )
 
-// Limits of AWS (ElastiCache user guide, "Role-based access control" and quotas).
+// Limits of AWS (ElastiCache user guide, "Role-based access control").
 const (
-	maxUsers     = 1000
 	minPassword  = 16
 	maxPassword  = 128
 	maxPasswords = 2
@@ -30,8 +29,14 @@ const (
 // notInPasswords are the printable characters that a password may not have.
 const notInPasswords = `,"/@`
 
+// quotas of an account (ElastiCache and MemoryDB user guides, "Quotas").
+var quotas = map[string]struct{ users, groups, subnetGroups int }{
+	ElastiCache: {1000, 100, 150},
+	MemoryDB:    {2000, 200, 300},
+}
+
 // defaultUser is the name of the user who is meant when a client names none, and
-// the id of the one that every account has from the beginning.
+// the id of the one that every account has from the beginning, in either service.
 const defaultUser = "default"
 
 // A User is an ElastiCache or MemoryDB user: one whom Redis knows, not IAM.
@@ -94,16 +99,28 @@ func closed(texts []string) (secrets []Secret) {
 // of is the key of a user or a group.
 func of(service, id string) string { return service + "/" + strings.ToLower(id) }
 
-// premade is the user that every account has: it stands for nobody having to sign
-// in, and can be neither changed nor deleted (ElastiCache user guide, "Role-based
-// access control").
-func premade() user {
-	const everything = "on ~* +@all"
-	access, _ := acl.Parse(everything) // it is a constant
-	return user{User: User{Service: ElastiCache, ID: defaultUser, Name: defaultUser, Engine: "redis", Auth: AuthNoPassword, Access: everything}, access: access}
+// countOf is how many rows are of a service, by their keys.
+func countOf[V any](rows map[string]V, service string) (n int) {
+	for key := range rows {
+		if strings.HasPrefix(key, of(service, "")) {
+			n++
+		}
+	}
+	return n
 }
 
-func (u User) premade() bool { return u.Service == ElastiCache && u.ID == defaultUser }
+// premade is the user that every account has: it stands for nobody having to sign
+// in, and can be neither changed nor deleted (ElastiCache user guide, "Role-based
+// access control"; MemoryDB user guide, "Authenticating users with Access Control
+// Lists"). The access strings are those that DescribeUsers shows on AWS.
+func premade(service, everything string) user {
+	access, _ := acl.Parse(everything) // it is a constant
+	return user{User: User{Service: service, ID: defaultUser, Name: defaultUser, Engine: "redis", Auth: AuthNoPassword, Access: everything}, access: access}
+}
+
+func (u User) premade() bool { return u.ID == defaultUser }
+
+var errPremade = errorf("InvalidParameterValue", "User %s cannot be modified or deleted.", defaultUser)
 
 // newUser is a user with its defaults, if it keeps the rules.
 func newUser(u User) (user, error) {
@@ -113,10 +130,19 @@ func newUser(u User) (user, error) {
 	u.Auth = cmp.Or(u.Auth, AuthIAM)
 	u.Passwords = slices.Clone(u.Passwords)
 	u.Tags = maps.Clone(u.Tags)
+	u.Access = cmp.Or(u.Access, "off -@all")
+	if u.Service == MemoryDB {
+		u.Name = strings.ToLower(u.Name)
+	}
 	if err := u.check(); err != nil {
 		return user{}, err
 	}
-	access, err := acl.Parse(cmp.Or(u.Access, "off -@all"))
+	access, err := acl.Parse(u.Access)
+	if err == nil && u.Service == MemoryDB {
+		// Channels are shut unless a rule opens them, unlike on ElastiCache (AWS CLI
+		// reference, "memorydb create-user": its answer has resetchannels).
+		access, err = acl.Parse("resetchannels " + u.Access)
+	}
 	if err != nil {
 		return user{}, errorf("InvalidParameterValue", "access string: %s", err)
 	}
@@ -134,11 +160,11 @@ func (u User) check() error {
 		return errorf("InvalidParameterValue", "user name must be at most 40 letters, digits and single hyphens, a letter first")
 	case !isEngine(u.Engine):
 		return notAnEngine
+	case u.Service == MemoryDB && u.Auth != AuthIAM && u.Auth != AuthPassword:
+		return errorf("InvalidParameterValue", "Input Authentication type: %.64s is not in the allowed list: [password,iam]", u.Auth)
 	case !slices.Contains([]AuthType{AuthIAM, AuthPassword, AuthNoPassword}, u.Auth):
 		return errorf("InvalidParameterValue", "Input Authentication type: %.64s is not in the allowed list: [password,no-password-required,iam]", u.Auth)
-	case u.Service == MemoryDB && u.Auth == AuthNoPassword:
-		return errorf("InvalidParameterValue", "a MemoryDB user signs in with IAM or a password")
-	case u.Service == MemoryDB && u.ID != strings.ToLower(u.Name):
+	case u.Service == MemoryDB && u.ID != u.Name:
 		return errorf("InvalidParameterCombination", "a MemoryDB user has a name only")
 	case u.Service == ElastiCache && u.Auth == AuthIAM && u.ID != u.Name:
 		return errorf("InvalidParameterCombination", "User Id and User name must be same for authentication type: iam")
@@ -176,7 +202,7 @@ func (w *World) PutUser(u User) error {
 // storeUser puts a user that still fits its groups.
 func (w *World) storeUser(u user) error {
 	if u.premade() {
-		return errorf("InvalidParameterValue", "User %s cannot be modified or deleted.", defaultUser)
+		return errPremade
 	}
 	w.users.put(of(u.Service, u.ID), u)
 	for _, g := range w.groups.rows {
@@ -204,17 +230,11 @@ func (w *World) CreateUser(u User) (UserInfo, error) {
 		return UserInfo{}, err
 	}
 	err = w.change(func() error {
-		count := 0
-		for _, other := range w.users.rows {
-			if other.Service == made.Service {
-				count++
-			}
-		}
 		if _, ok := w.userOf(made.Service, made.ID); ok {
 			return errorf("UserAlreadyExists", "User %s already exists.", made.ID)
 		}
-		if count >= maxUsers {
-			return errorf("UserQuotaExceeded", "an account has at most %d users", maxUsers)
+		if most := quotas[made.Service].users; countOf(w.users.rows, made.Service) >= most {
+			return errorf("UserQuotaExceeded", "an account has at most %d users", most)
 		}
 		return w.storeUser(made)
 	})
@@ -252,11 +272,14 @@ func (w *World) ModifyUser(service, id string, edit func(*User) error) (info Use
 	return w.infoOfUser(made), err
 }
 
-// activeUser finds a user with which nothing is under way.
+// activeUser finds a user that can be changed, with which nothing is under way.
 func (w *World) activeUser(service, id string) (user, error) {
 	u, ok := w.userOf(service, id)
-	if !ok {
+	switch {
+	case !ok:
 		return u, noCacheUser(id)
+	case u.premade():
+		return u, errPremade
 	}
 	if doing := w.underWay(u.State); doing != "" {
 		return u, errorf("InvalidUserState", "User %s is not in active state but in %s.", u.ID, doing)
@@ -299,7 +322,7 @@ func (w *World) RemoveUser(service, id string) (info UserInfo, err error) {
 // to last.
 func (w *World) dropUser(u user, lasting state) error {
 	if u.premade() {
-		return errorf("InvalidParameterValue", "User %s cannot be modified or deleted.", defaultUser)
+		return errPremade
 	}
 	for key, g := range w.groups.rows {
 		i := slices.Index(g.Users, u.ID)
@@ -364,7 +387,8 @@ func (w *World) describeUser(u user) UserInfo {
 }
 
 // minimumVersion is that of the engine on which a user can be: IAM needs Redis OSS
-// 7.0, as selectors and permissions of keys do; Valkey begins with 7.2.
+// 7.0, as selectors and permissions of keys do; Valkey begins with 7.2, MemoryDB with
+// 6.2.
 func (u User) minimumVersion() string {
 	switch {
 	case u.Engine == "valkey":
@@ -372,8 +396,11 @@ func (u User) minimumVersion() string {
 	case u.Auth == AuthIAM || strings.ContainsAny(u.Access, "(%"):
 		return "7.0"
 	}
-	return "6.0"
+	return firstVersion[u.Service]
 }
+
+// firstVersion is the oldest that has users at all.
+var firstVersion = map[string]string{ElastiCache: "6.0", MemoryDB: "6.2"}
 
 func (u user) copy() User {
 	out := u.User
@@ -383,7 +410,7 @@ func (u user) copy() User {
 
 func (w *World) UserARN(u User) string {
 	if u.Service == MemoryDB {
-		return w.arn(MemoryDB, w.Region, w.Account, "user/"+u.Name)
+		return w.MemoryDBARN("user", u.ID)
 	}
 	return w.ElastiCacheARN("user", u.ID)
 }

@@ -7,11 +7,16 @@ import (
 	"strings"
 )
 
-// Limits of AWS (ElastiCache user guide, "Role-based access control" and quotas).
-const (
-	maxGroups     = 100
-	maxGroupUsers = 100
-)
+// maxGroupUsers is a quota of either service (user guides, "Quotas").
+const maxGroupUsers = 100
+
+// openAccess is the ACL of MemoryDB that every account has, for clusters into which
+// everybody is let as the user default. It can be neither changed nor deleted, and no
+// other ACL has that user (MemoryDB user guide, "Authenticating users with Access
+// Control Lists").
+const openAccess = "open-access"
+
+func (g Group) premade() bool { return g.Service == MemoryDB && g.ID == openAccess }
 
 // A Group is an ElastiCache user group or a MemoryDB ACL.
 type Group struct {
@@ -20,6 +25,14 @@ type Group struct {
 	Engine  string   // "redis" (also when zero) or "valkey"
 	Users   []string // ids
 	Tags    map[string]string
+}
+
+// title is how errors name the group.
+func (g Group) title() string {
+	if g.Service == MemoryDB {
+		return "ACL " + g.ID
+	}
+	return "User group " + g.ID
 }
 
 // group is a Group with its state.
@@ -44,7 +57,7 @@ func newGroup(g Group) (group, error) {
 	case !isEngine(g.Engine):
 		return group{}, notAnEngine
 	case len(g.ID) > 40 || !idPattern.MatchString(g.ID):
-		return group{}, errorf("InvalidParameterValue", "user group id must be at most 40 letters, digits and single hyphens, a letter first")
+		return group{}, errorf("InvalidParameterValue", "a user group id or ACL name must be at most 40 letters, digits and single hyphens, a letter first")
 	}
 	return group{Group: g}, checkCacheTags(g.Tags)
 }
@@ -61,6 +74,9 @@ func (w *World) PutGroup(g Group) error {
 
 // storeGroup puts a group that keeps the rules about its users and its caches.
 func (w *World) storeGroup(g group) error {
+	if g.premade() {
+		return errorf("InvalidParameterValue", "%s ACL can't be modified.", openAccess)
+	}
 	if err := w.checkMembers(g.Group); err != nil {
 		return err
 	}
@@ -91,6 +107,8 @@ func (w *World) checkMembers(g Group) error {
 		switch {
 		case !ok || u.State.Doing == deleting:
 			return noCacheUser(id)
+		case g.Service == MemoryDB && u.premade():
+			return errorf("InvalidParameterValue", "User %s is in the ACL %s only.", defaultUser, openAccess)
 		case names[u.Name]:
 			return errorf("DuplicateUserName", "two users of the group have the name %s", u.Name)
 		case g.Engine == "redis" && u.Engine == "valkey":
@@ -101,7 +119,7 @@ func (w *World) checkMembers(g Group) error {
 		names[u.Name] = true
 	}
 	if len(g.Users) > maxGroupUsers {
-		return errorf("InvalidParameterValue", "a user group has at most %d users", maxGroupUsers)
+		return errorf("InvalidParameterValue", "%s can have at most %d users", g.title(), maxGroupUsers)
 	}
 	if g.needsDefault() && !names[defaultUser] {
 		return errorf("DefaultUserRequired", "User group needs to contain a user with the user name default.")
@@ -122,7 +140,7 @@ func (g Group) checkCache(c Cache) error {
 // minimumVersion is that of the engine on which a group can be: the highest that one
 // of its users needs.
 func (w *World) minimumVersion(g Group) string {
-	lowest := "6.0"
+	lowest := firstVersion[g.Service]
 	if g.Engine == "valkey" {
 		lowest = "7.2"
 	}
@@ -140,7 +158,7 @@ func (w *World) checkVersions(g Group) error {
 	lowest := w.minimumVersion(g)
 	for _, c := range w.cachesOf(g) {
 		if c.Version < lowest {
-			return errorf("InvalidParameterCombination", "User group %s needs engine version %s, %s has %s.", g.ID, lowest, c.Name, c.Version)
+			return errorf("InvalidParameterCombination", "%s needs engine version %s, %s has %s.", g.title(), lowest, c.Name, c.Version)
 		}
 	}
 	return nil
@@ -161,17 +179,11 @@ func (w *World) CreateGroup(g Group) (GroupInfo, error) {
 		return GroupInfo{}, err
 	}
 	err = w.change(func() error {
-		count := 0
-		for _, other := range w.groups.rows {
-			if other.Service == made.Service {
-				count++
-			}
-		}
 		if _, ok := w.groupOf(made.Service, made.ID); ok {
-			return errorf("UserGroupAlreadyExists", "User group %s already exists.", made.ID)
+			return errorf("UserGroupAlreadyExists", "%s already exists.", made.title())
 		}
-		if count >= maxGroups {
-			return errorf("UserGroupQuotaExceeded", "an account has at most %d user groups", maxGroups)
+		if most := quotas[made.Service].groups; countOf(w.groups.rows, made.Service) >= most {
+			return errorf("UserGroupQuotaExceeded", "an account has at most %d user groups or ACLs", most)
 		}
 		made.State = w.begin(creating)
 		return w.storeGroup(made)
@@ -208,13 +220,13 @@ func (g *Group) ChangeUsers(add, remove []string) error {
 	for _, id := range remove {
 		i := slices.Index(g.Users, strings.ToLower(id))
 		if i < 0 {
-			return errorf("InvalidParameterValue", "User %.64s is not in user group %s.", id, g.ID)
+			return errorf("InvalidParameterValue", "%s does not have the user %.64s.", g.title(), id)
 		}
 		g.Users = slices.Delete(g.Users, i, i+1)
 	}
 	for _, id := range add {
 		if slices.Contains(g.Users, strings.ToLower(id)) {
-			return errorf("InvalidParameterValue", "User %.64s is in user group %s already.", id, g.ID)
+			return errorf("InvalidParameterValue", "%s has the user %.64s already.", g.title(), id)
 		}
 		g.Users = append(g.Users, strings.ToLower(id))
 	}
@@ -228,8 +240,11 @@ func (w *World) RemoveGroup(service, id string) (info GroupInfo, err error) {
 		if err != nil {
 			return err
 		}
+		if g.premade() {
+			return errorf("InvalidParameterValue", "%s ACL can't be deleted.", openAccess)
+		}
 		if used := w.cachesOf(g.Group); len(used) > 0 {
-			return errorf("InvalidUserGroupState", "User group %s is associated with %s: it must be disassociated first.", g.ID, used[0].Name)
+			return errorf("InvalidUserGroupState", "%s is associated with %s: it must be disassociated first.", g.title(), used[0].Name)
 		}
 		info = w.describeGroup(g)
 		info.Status = deleting
@@ -247,16 +262,16 @@ func (w *World) RemoveGroup(service, id string) (info GroupInfo, err error) {
 func (w *World) activeGroup(service, id string) (group, error) {
 	g, ok := w.groupOf(service, id)
 	if !ok {
-		return g, noGroup(id)
+		return g, noGroup(service, id)
 	}
 	if doing := w.underWay(g.State); doing != "" {
-		return g, errorf("InvalidUserGroupState", "User group %s is not in active state but in %s.", g.ID, doing)
+		return g, errorf("InvalidUserGroupState", "%s is not in active state but in %s.", g.title(), doing)
 	}
 	return g, nil
 }
 
-func noGroup(id string) error {
-	return errorf("UserGroupNotFound", "User group %.64s not found.", id)
+func noGroup(service, id string) error {
+	return errorf("UserGroupNotFound", "%.75s not found.", Group{Service: service, ID: id}.title())
 }
 
 // groupOf finds a group that is not gone.

@@ -36,12 +36,12 @@ type World struct {
 	// OneNode is why a cache can have one node only; nil means that it can have several.
 	OneNode error `json:"-"`
 
-	mu        sync.RWMutex // guards all below
-	journal   journal      // of the change in progress
-	users     table[user]  // by service and id
-	groups    table[group] // likewise
-	caches    table[cache] // by name: replication groups, serverless caches and clusters share no names here
-	subnets   table[SubnetGroup]
+	mu        sync.RWMutex       // guards all below
+	journal   journal            // of the change in progress
+	users     table[user]        // by service and id
+	groups    table[group]       // likewise
+	caches    table[cache]       // by name: replication groups, serverless caches and clusters share no names here
+	subnets   table[SubnetGroup] // by service and name
 	iamUsers  table[iamUser]
 	roles     table[role]    // both by account and name
 	managed   table[managed] // policies by ARN
@@ -83,7 +83,9 @@ func New(region, accountID string) *World {
 	add(w, &w.instances, table[Instance]{name: "instance", pack: plain[Instance], unpack: fromJSON[Instance]})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
-	w.users.rows[of(ElastiCache, defaultUser)] = premade()
+	w.users.rows[of(ElastiCache, defaultUser)] = premade(ElastiCache, "on ~* +@all")
+	w.users.rows[of(MemoryDB, defaultUser)] = premade(MemoryDB, "on ~* &* +@all")
+	w.groups.rows[of(MemoryDB, openAccess)] = group{Group: Group{Service: MemoryDB, ID: openAccess, Engine: "redis", Users: []string{defaultUser}}}
 	return w
 }
 
