@@ -69,6 +69,7 @@ type createCacheUserRequest struct {
 }
 
 func createCacheUser(c *call, in createCacheUserRequest) (out cacheUserAnswer, err error) {
+	c.access = in.AccessString
 	u := world.User{ID: in.UserId, Name: in.UserName, Engine: in.Engine, Access: in.AccessString}
 	if u.Auth, u.Passwords, err = authentication(in.AuthenticationMode, in.Passwords, in.NoPasswordRequired); err != nil {
 		return out, err
@@ -107,6 +108,7 @@ type modifyCacheUserRequest struct {
 }
 
 func modifyCacheUser(c *call, in modifyCacheUserRequest) (out cacheUserAnswer, err error) {
+	c.access = in.AccessString
 	auth, passwords, err := authentication(in.AuthenticationMode, in.Passwords, in.NoPasswordRequired)
 	switch {
 	case err != nil:
@@ -120,6 +122,7 @@ func modifyCacheUser(c *call, in modifyCacheUserRequest) (out cacheUserAnswer, e
 		}
 		if in.AppendAccessString != "" {
 			u.Access += " " + in.AppendAccessString
+			c.access = u.Access // rules are counted in the whole
 		}
 		if auth != "" {
 			u.Auth, u.Passwords = auth, passwords

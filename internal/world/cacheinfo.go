@@ -42,7 +42,7 @@ func (w *World) CreateCache(c Cache) (CacheInfo, error) {
 	if err != nil {
 		return CacheInfo{}, err
 	}
-	if made.Version, err = findVersion(made.Engine, made.Version); err != nil {
+	if made.Version, err = FindVersion(made.Engine, made.Version); err != nil {
 		return CacheInfo{}, err
 	}
 	err = w.change(func() error {
@@ -114,7 +114,7 @@ func (w *World) ModifyCache(kind Kind, name string, edit func(*Cache) error) (Ca
 // checkModified is about what a cache may become.
 func (w *World) checkModified(old Cache, c *Cache) (err error) {
 	if old.Engine != c.Engine || old.Version != c.Version {
-		if c.Version, err = findVersion(c.Engine, c.Version); err != nil {
+		if c.Version, err = FindVersion(c.Engine, c.Version); err != nil {
 			return err
 		}
 		if old.Engine == "valkey" && c.Engine == "redis" || old.Engine == c.Engine && older(c.Version, old.Version) {
@@ -249,9 +249,10 @@ func (c Cache) Family() string {
 	return c.Engine + major
 }
 
-// findVersion is a version that exists. 6.x means the newest of them, and a major
-// version alone likewise.
-func findVersion(engine, version string) (string, error) {
+// FindVersion is a version that exists. None means the default, 6.x the newest of
+// them, and a major version alone likewise.
+func FindVersion(engine, version string) (string, error) {
+	version = cmp.Or(version, defaultVersion[engine])
 	major := strings.TrimSuffix(version, ".x")
 	for _, v := range slices.Backward(engineVersions) {
 		if v.Engine == engine && (v.Version == version || !strings.Contains(major, ".") && strings.HasPrefix(v.Version, major+".")) {
