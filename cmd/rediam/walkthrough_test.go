@@ -12,7 +12,8 @@ import (
 )
 
 // The walk-throughs run as they are written, with every AWS CLI of this machine: that
-// of PATH, and Debian's.
+// of PATH, which is the first, and Debian's. Each start of one costs a second, so that
+// scripts skip for the second what it shows nothing new of.
 func TestWalkthroughs(t *testing.T) {
 	first := installed.Path(t, "aws")
 	installed.Path(t, "redis-server")
