@@ -24,20 +24,23 @@ func TestCommands(t *testing.T) {
 			e.Setenv("TMPDIR", e.WorkDir)
 			return nil
 		},
-		Condition: func(name string) (bool, error) {
-			_, err := exec.LookPath(name)
-			required := installed.Required(name)
-			if err != nil && !required {
-				t.Logf("%s is not in PATH: what needs it is skipped", name)
-			}
-			return err == nil || required, nil
-		},
+		Condition: func(name string) (bool, error) { return present(t, name) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":  await,
 			"source": source,
 		},
 		RequireExplicitExec: true,
 	})
+}
+
+// present is the condition that a program is in PATH, or required.
+func present(t *testing.T, name string) (bool, error) {
+	_, err := exec.LookPath(name)
+	required := installed.Required(name)
+	if err != nil && !required {
+		t.Logf("%s is not in PATH: what needs it is skipped", name)
+	}
+	return err == nil || required, nil
 }
 
 // await FILE [TEXT] waits until a background command has made a file, with a text

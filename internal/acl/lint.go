@@ -21,11 +21,12 @@ func Lint(s string) []string {
 	}
 	var hints []string
 	rules := words(s)
-	switched := len(rules) == 0
+	switched, off := len(rules) == 0, false
 	for i, rule := range rules {
 		name := lower(strings.Trim(rule, marks+","))
 		switched = switched || name == "on" || name == "off"
-		if problem := lintRule(rule, rules[i+1:]); problem != "" && len(hints) < maxHints {
+		off = off || name == "off"
+		if problem := lintRule(rule, rules[i+1:], off); problem != "" && len(hints) < maxHints {
 			hints = append(hints, fmt.Sprintf("rule %d of the access string %s", i+1, problem))
 		}
 	}
@@ -41,13 +42,13 @@ const (
 	webSpaces = "\u00a0\u2002\u2003\u2009\u200b\u202f\u2060\u3000\ufeff"
 )
 
-func lintRule(rule string, next []string) string {
+func lintRule(rule string, next []string, off bool) string {
 	first, size := utf8.DecodeRuneInString(rule)
 	last, _ := utf8.DecodeLastRuneInString(rule)
 	bare := lower(strings.TrimSuffix(rule, ","))
 	switch {
 	case strings.Contains(bare, "[email") && (strings.Contains(bare, "protected]") || len(next) > 0 && strings.HasPrefix(lower(next[0]), "protected]")):
-		return mailAddress(bare, next)
+		return mailAddress(bare, next, off)
 	case strings.ContainsAny(rule, webSpaces) && first != '~' && first != '%':
 		return "has a space of a word processor or web page in it: write an ordinary space between rules"
 	case strings.ContainsRune(marks, first) || strings.ContainsRune(marks, last) && first != '~' && first != '%':
@@ -69,11 +70,13 @@ func lintRule(rule string, next []string) string {
 
 // mailAddress is about "[email protected]", which web pages show in place of what
 // looks like a mail address to the filter of their content network: -@all.
-func mailAddress(bare string, next []string) string {
+func mailAddress(bare string, next []string, off bool) string {
 	_, after, _ := strings.Cut(bare+" "+strings.Join(next, " "), "protected]")
 	after = strings.TrimLeft(after, " "+webSpaces)
 	meant := "-@all if commands are allowed one by one, +@all if all are"
 	switch {
+	case after == "" && off:
+		meant = "-@all, to allow no commands to a user that is off"
 	case after == "":
 		meant = "+@all, or another category, to allow its commands"
 	case after[0] == '+':

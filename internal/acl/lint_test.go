@@ -15,6 +15,7 @@ func TestLintSaysWhatABrokenAccessStringMeant(t *testing.T) {
 		{"on ~app::* [email protected] +@read", "rule 3", "write -@all,"},
 		{"on ~app::* [email protected]\u00a0+@read", "rule 3", "write -@all,"},
 		{"on ~* [email protected]", "rule 3", "write +@all,"},
+		{"off [email protected]", "rule 2", "write -@all,"},
 		{"on ~* [email\u00a0protected] -flushall", "rule 3", "write +@all,"},
 		{"on ~* [email protected] ~x", "rule 3", "write -@all if"},
 		{"on ~* –@all +get", "rule 3", "write -"},

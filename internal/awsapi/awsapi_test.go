@@ -364,3 +364,47 @@ func TestTheLogTellsWhatIsWrongWithADocument(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLogSaysWhatABrokenAccessStringMeant(t *testing.T) {
+	e := serve(t)
+	post := func(parameters ...string) answer {
+		t.Helper()
+		form := url.Values{"Version": {"2015-02-02"}}
+		for i := 0; i < len(parameters); i += 2 {
+			form.Set(parameters[i], parameters[i+1])
+		}
+		return e.call(t, "elasticache", form.Encode(), "")
+	}
+	create := func(id, access string) answer {
+		return post("Action", "CreateUser", "UserId", id, "UserName", id, "Engine", "redis", "AuthenticationMode.Type", "iam", "AccessString", access)
+	}
+	modify := func(id, member, access string) answer {
+		return post("Action", "ModifyUser", "UserId", id, member, access)
+	}
+	for _, test := range []struct {
+		answer  func() answer
+		refused bool
+		finding string // in the log; empty if none is
+	}{
+		{func() answer { return create("app", "off [email protected]") }, true, "action=elasticache:CreateUser finding=\"rule 2 of the access string was taken for a mail address"},
+		{func() answer { return create("app", "~* +@all") }, false, "action=elasticache:CreateUser finding=\"the access string says neither on nor off"},
+		{func() answer { return modify("app", "AccessString", "on ~* [email protected]") }, true, "action=elasticache:ModifyUser finding=\"rule 3 of"},
+		{func() answer { return modify("default", "AccessString", "on ~* –@all") }, true, "rule 3 of the access string begins with a dash"},
+		{func() answer { return modify("app", "AccessString", "on ~* -@all") }, false, ""},
+		{func() answer { return modify("app", "AppendAccessString", "+get") }, false, ""},
+		{func() answer { return modify("app", "AppendAccessString", "get") }, true, "rule 5 of the access string is a command without a sign"},
+		{func() answer { return create("other", "on ~* +@all >sixteen-letters!") }, true, ""},
+	} {
+		e.log.Reset()
+		got, log := test.answer(), e.log.String()
+		if refused := got.status != http.StatusOK; refused != test.refused {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+		if finds := strings.Contains(log, "finding="); finds != (test.finding != "") || !strings.Contains(log, test.finding) {
+			t.Errorf("the log has no finding %q, or one too many:\n%s", test.finding, log)
+		}
+		if strings.Contains(log, "sixteen-letters!") {
+			t.Errorf("the log holds a password:\n%s", log)
+		}
+	}
+}

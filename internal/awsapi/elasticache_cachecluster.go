@@ -103,7 +103,7 @@ type createCacheClusterRequest struct {
 func createCacheCluster(c *call, in createCacheClusterRequest) (out cacheClusterAnswer, err error) {
 	cache := world.Cache{Kind: world.CacheCluster, Name: in.CacheClusterId, Engine: in.Engine, Version: in.EngineVersion,
 		Details: world.Details{NodeType: in.CacheNodeType, SubnetGroup: in.CacheSubnetGroupName, SecurityGroups: in.SecurityGroupIds, NoUpgrades: isNot(in.AutoMinorVersionUpgrade)}}
-	clusterOn, err := clusterParameters(in.CacheParameterGroupName, in.Engine)
+	clusterOn, err := clusterParameters(in.CacheParameterGroupName, in.Engine, in.EngineVersion)
 	switch {
 	case err != nil:
 		return out, err

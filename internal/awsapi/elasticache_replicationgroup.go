@@ -178,7 +178,7 @@ func (in createReplicationGroupRequest) nodes() (int, error) {
 	if in.NumNodeGroups != nil {
 		shards = *in.NumNodeGroups
 	}
-	clusterOn, err := clusterParameters(in.CacheParameterGroupName, in.Engine)
+	clusterOn, err := clusterParameters(in.CacheParameterGroupName, in.Engine, in.EngineVersion)
 	cluster := clusterOn || in.ClusterMode == "enabled" || shards > 1
 	switch {
 	case err != nil:
@@ -206,18 +206,23 @@ func (in createReplicationGroupRequest) nodes() (int, error) {
 var errFailover = parameterCombination("When using automatic failover, there must be at least 2 cache clusters in the replication group.")
 
 // clusterParameters tells whether a parameter group, of which there are AWS's own
-// only, is one for cluster mode.
-func clusterParameters(name, engine string) (bool, error) {
+// only, is one for cluster mode. It must be of the family of the cache's version
+// (hashicorp/terraform#11269 has AWS's words).
+func clusterParameters(name, engine, version string) (bool, error) {
 	if name == "" {
 		return false, nil
 	}
 	base, cluster := strings.CutSuffix(name, ".cluster.on")
-	for _, v := range world.EngineVersions(world.ElastiCache) {
-		if base == "default."+v.Family && v.Engine == strings.ToLower(cmp.Or(engine, "redis")) {
-			return cluster, nil
-		}
+	family, own := strings.CutPrefix(base, "default.")
+	if !own || !slices.ContainsFunc(world.EngineVersions(world.ElastiCache), func(v world.EngineVersion) bool { return v.Family == family }) {
+		return false, missing("CacheParameterGroupNotFound", "CacheParameterGroup", name)
 	}
-	return false, missing("CacheParameterGroupNotFound", "CacheParameterGroup", name)
+	engine = strings.ToLower(cmp.Or(engine, "redis"))
+	version, err := world.FindVersion(world.ElastiCache, engine, version)
+	if used := (world.Cache{Engine: engine, Version: version}).Family(); err == nil && used != family {
+		err = parameterCombination("Expected a parameter group of family %s but found one of family %s", used, family)
+	}
+	return cluster, err
 }
 
 // checkSecurityGroups refuses what is no id of a security group, of which any may be.

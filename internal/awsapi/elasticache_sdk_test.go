@@ -276,10 +276,13 @@ func TestTheSDKKnowsTheErrors(t *testing.T) {
 		"memcached": {cache(func(i *elasticache.CreateReplicationGroupInput) {
 			i.Engine, i.EngineVersion = aws.String("memcached"), nil
 		}), new(*types.InvalidParameterValueException), 400, value, "redis or valkey"},
-		"a replica":              {cache(func(i *elasticache.CreateReplicationGroupInput) { i.NumCacheClusters = aws.Int32(2) }), new(*types.InvalidParameterValueException), 400, value, "no replicas"},
-		"failover to nobody":     {cache(func(i *elasticache.CreateReplicationGroupInput) { i.AutomaticFailoverEnabled = aws.Bool(true) }), new(*types.InvalidParameterCombinationException), 400, combination, "at least 2 cache clusters"},
-		"two shards, embedded":   {cache(func(i *elasticache.CreateReplicationGroupInput) { i.NumNodeGroups = aws.Int32(2) }), new(*types.InvalidParameterCombinationException), 400, combination, "needs redis-server or valkey-server"},
-		"own parameters":         {cache(func(i *elasticache.CreateReplicationGroupInput) { i.CacheParameterGroupName = aws.String("own") }), new(*types.CacheParameterGroupNotFoundFault), 404, "CacheParameterGroupNotFound", "own"},
+		"a replica":            {cache(func(i *elasticache.CreateReplicationGroupInput) { i.NumCacheClusters = aws.Int32(2) }), new(*types.InvalidParameterValueException), 400, value, "no replicas"},
+		"failover to nobody":   {cache(func(i *elasticache.CreateReplicationGroupInput) { i.AutomaticFailoverEnabled = aws.Bool(true) }), new(*types.InvalidParameterCombinationException), 400, combination, "at least 2 cache clusters"},
+		"two shards, embedded": {cache(func(i *elasticache.CreateReplicationGroupInput) { i.NumNodeGroups = aws.Int32(2) }), new(*types.InvalidParameterCombinationException), 400, combination, "needs redis-server or valkey-server"},
+		"own parameters":       {cache(func(i *elasticache.CreateReplicationGroupInput) { i.CacheParameterGroupName = aws.String("own") }), new(*types.CacheParameterGroupNotFoundFault), 404, "CacheParameterGroupNotFound", "own"},
+		"parameters of 6.x": {cache(func(i *elasticache.CreateReplicationGroupInput) {
+			i.EngineVersion, i.CacheParameterGroupName = nil, aws.String("default.redis6.x")
+		}), new(*types.InvalidParameterCombinationException), 400, combination, "Expected a parameter group of family redis7 but found one of family redis6.x"},
 		"no id of a group":       {cache(func(i *elasticache.CreateReplicationGroupInput) { i.SecurityGroupIds = []string{"app-users"} }), new(*types.InvalidParameterValueException), 400, value, "security group"},
 		"a snapshot":             {cache(func(i *elasticache.CreateReplicationGroupInput) { i.SnapshotName = aws.String("s") }), nil, 400, "ValidationError", "SnapshotName"},
 		"a downgrade":            {only(a.ModifyReplicationGroup(ctx, &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: aws.String("taken"), EngineVersion: aws.String("6.2")})), new(*types.InvalidParameterCombinationException), 400, combination, "cannot go back"},

@@ -1,7 +1,6 @@
 package awsapi
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -114,7 +113,7 @@ type modifyCacheUserRequest struct {
 }
 
 func modifyCacheUser(c *call, in modifyCacheUserRequest) (out cacheUserAnswer, err error) {
-	c.access = cmp.Or(in.AccessString, in.AppendAccessString)
+	c.access = in.AccessString
 	auth, passwords, err := authentication(in.AuthenticationMode, in.Passwords, in.NoPasswordRequired)
 	switch {
 	case err != nil:
@@ -128,6 +127,7 @@ func modifyCacheUser(c *call, in modifyCacheUserRequest) (out cacheUserAnswer, e
 		}
 		if in.AppendAccessString != "" {
 			u.Access += " " + in.AppendAccessString
+			c.access = u.Access // rules are counted in the whole
 		}
 		if auth != "" {
 			u.Auth, u.Passwords = auth, passwords

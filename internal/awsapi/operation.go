@@ -49,7 +49,7 @@ type call struct {
 	context  policy.Context // condition keys besides those of every call; set by resources
 	document string         // the policy document that the request brings, if it does
 	trust    bool           // it is a trust policy
-	access   string         // the access string that the request brings, if it does
+	access   string         // the access string that the user would have by the request
 }
 
 // none is the input or output of an operation that has none.

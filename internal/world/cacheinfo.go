@@ -42,7 +42,7 @@ func (w *World) CreateCache(c Cache) (CacheInfo, error) {
 	if err != nil {
 		return CacheInfo{}, err
 	}
-	if made.Version, err = findVersion(made.Service(), made.Engine, made.Version); err != nil {
+	if made.Version, err = FindVersion(made.Service(), made.Engine, made.Version); err != nil {
 		return CacheInfo{}, err
 	}
 	err = w.change(func() error {
@@ -114,7 +114,7 @@ func (w *World) ModifyCache(kind Kind, name string, edit func(*Cache) error) (Ca
 // checkModified is about what a cache may become.
 func (w *World) checkModified(old Cache, c *Cache) (err error) {
 	if old.Engine != c.Engine || old.Version != c.Version {
-		if c.Version, err = findVersion(c.Service(), c.Engine, c.Version); err != nil {
+		if c.Version, err = FindVersion(c.Service(), c.Engine, c.Version); err != nil {
 			return err
 		}
 		if old.Engine == "valkey" && c.Engine == "redis" || old.Engine == c.Engine && older(c.Service(), c.Version, old.Version) {
@@ -265,9 +265,10 @@ func (c Cache) Family() string {
 	return c.Engine + major
 }
 
-// findVersion is a version that exists. 6.x means the newest of them, and a major
-// version alone likewise.
-func findVersion(service, engine, version string) (string, error) {
+// FindVersion is a version that exists. None means the default, 6.x the newest of
+// them, and a major version alone likewise.
+func FindVersion(service, engine, version string) (string, error) {
+	version = cmp.Or(version, DefaultVersion(service, engine))
 	major := strings.TrimSuffix(version, ".x")
 	for _, v := range slices.Backward(EngineVersions(service)) {
 		if v.Engine == engine && (v.Version == version || !strings.Contains(major, ".") && strings.HasPrefix(v.Version, major+".")) {
