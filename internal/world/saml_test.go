@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -309,6 +310,21 @@ func TestASAMLSessionEndsWhenItsAssertionSays(t *testing.T) {
 		t.Errorf("it ends at %v, want %v", key.Expires, ends)
 	}
 	must(t, i.AuthorizeCall(key, "sts:GetAccessKeyInfo", "*", "127.0.0.1"))
+}
+
+func TestASAMLProviderIsTheSameAfterSavingAndLoading(t *testing.T) {
+	i := newIDP(t)
+	records := saved(i.World)
+	role, _ := i.Role("app")
+	must(t, i.UpdateSAMLProvider(i.provider, metadataOf(i.certificate)), i.PutRole(role))
+	was := i.SAMLProviders()
+	i.World = world.New("", "")
+	must(t, i.Load(records))
+	if is := i.SAMLProviders(); !reflect.DeepEqual(is, was) {
+		t.Errorf("providers %+v, want %+v", is, was)
+	}
+	_, _, err := i.assume(text(response(i.sign(t, i.assertion()))))
+	must(t, err)
 }
 
 // Whatever comes in place of a response is refused, or says what the signed one says.
