@@ -29,6 +29,7 @@ import (
 
 	"github.com/rediam/rediam/internal/awsapi"
 	"github.com/rediam/rediam/internal/engine"
+	"github.com/rediam/rediam/internal/federation"
 	"github.com/rediam/rediam/internal/gate"
 	"github.com/rediam/rediam/internal/sigv4"
 	"github.com/rediam/rediam/internal/world"
@@ -155,6 +156,7 @@ type Server struct {
 	ca       *authority
 	dir      *directory
 	state    state
+	issuer   federation.Issuer
 	http     *http.Server
 	url      string
 	adminKey Key             // of AdminUser, for Environ
@@ -230,6 +232,9 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	if err := s.dir.write("ca.pem", s.ca.pem); err != nil {
+		return err
+	}
+	if err := s.openIssuer(); err != nil {
 		return err
 	}
 	s.world.StateDelay = s.config.StateDelay

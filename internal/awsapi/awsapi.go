@@ -1,6 +1,7 @@
 // Package awsapi answers AWS API calls from the emulator's world, in AWS's wire
 // protocols, so that the AWS CLI and the SDKs work unchanged with an endpoint
-// URL. Every request must be signed by a key of the world.
+// URL. Every request must be signed by a key of the world, but for those that bring
+// the word of an identity provider.
 package awsapi
 
 import (
@@ -58,7 +59,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, id, &world.Error{Code: "RequestEntityTooLarge", Message: "the request is larger than 1 MiB"})
 		return
 	}
-	action, result, err := h.answer(r, p, body)
+	action, result, err := h.answer(r, &p, body)
 	if err != nil {
 		h.Log.Info("AWS API call refused", "action", action, "source", r.RemoteAddr, "error", err)
 		p.fail(w, id, asAWS(err, p))
@@ -67,7 +68,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.succeed(w, id, action, result)
 }
 
-func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action string, result any, err error) {
+// answer calls the operation. A request without a signature is one of STS, if it is
+// anything: answer sets the protocol.
+func (h *Handler) answer(r *http.Request, p *protocol, body []byte) (action string, result any, err error) {
+	if r.Header.Get("Authorization") == "" {
+		sts := protocol{service: services["sts"]}
+		if action, operation, decode, err := sts.read(r, body); err == nil && operation.open {
+			*p = sts
+			result, err := h.run(r, "sts:"+action, world.Key{}, operation, decode)
+			return action, result, err
+		}
+	}
 	var caller world.Key
 	signed, err := sigv4.VerifyRequest(r, body, func(id string) (sigv4.Key, bool) {
 		k, ok := h.World.Key(id)
@@ -87,16 +98,21 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 		return action, nil, &world.Error{Code: "InvalidClientTokenId", Message: invalidToken, Detail: "credentials of GetSessionToken cannot call IAM"}
 	}
 	h.World.UseKey(caller.ID, signed.Service)
+	result, err = h.run(r, signed.Service+":"+action, caller, operation, decode)
+	return action, result, err
+}
+
+func (h *Handler) run(r *http.Request, action string, caller world.Key, o operation, decode decoder) (result any, err error) {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host, metadataURL: h.MetadataURL}
-	result, err = operation.run(c, decode)
+	c := &call{world: h.World, caller: caller, action: action, source: host, metadataURL: h.MetadataURL}
+	result, err = o.run(c, decode)
 	h.lint(c)
 	var behind *world.Behind
 	if errors.As(err, &behind) { // as on AWS, where it would come later: Describe shows the cache create-failed or modifying
 		h.Log.Error("a change is made, but not followed", "action", action, "error", err)
 		err = nil
 	}
-	return action, result, err
+	return result, err
 }
 
 // lint tells the operator what is wrong with a document beside what AWS would say,
@@ -243,7 +259,7 @@ func statusOf(code string, p protocol) int {
 		return http.StatusBadRequest
 	}
 	switch code {
-	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied", "UnauthorizedOperation":
+	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied", "UnauthorizedOperation", "IDPRejectedClaim":
 		return http.StatusForbidden
 	case "AuthFailure":
 		return http.StatusUnauthorized

@@ -123,11 +123,10 @@ func (w *World) callContext(k Key, source string) policy.Context {
 	context.Set("aws:PrincipalAccount", k.Principal.Account)
 	context.Set("aws:PrincipalType", string(k.Principal.Type))
 	context.Set("aws:userid", k.Principal.ID)
-	context.Set("aws:SourceIp", source)
-	context.Set("aws:RequestedRegion", w.Region)
-	now := w.Now().UTC()
-	context.Set("aws:CurrentTime", now.Format(time.RFC3339))
-	context.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
+	if k.SessionToken != "" {
+		context.Set("aws:TokenIssueTime", k.Created.Format(time.RFC3339))
+	}
+	w.describeRequest(context, source)
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	key := named(k.Principal.Account, k.Principal.Name)
@@ -144,7 +143,19 @@ func (w *World) callContext(k Key, source string) policy.Context {
 	for k, v := range tags {
 		context.Set("aws:PrincipalTag/"+k, v)
 	}
+	maps.Copy(context, k.Context) // whose tags come before those of the role
 	return context
+}
+
+// describeRequest sets the condition keys that tell of no principal.
+func (w *World) describeRequest(context policy.Context, source string) {
+	if source != "" {
+		context.Set("aws:SourceIp", source)
+	}
+	context.Set("aws:RequestedRegion", w.Region)
+	now := w.Now().UTC()
+	context.Set("aws:CurrentTime", now.Format(time.RFC3339))
+	context.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
 }
 
 // connectContext has the condition keys that the guides list for Connect. Those of
@@ -186,6 +197,7 @@ type AssumeRole struct {
 	Policy     string        // session policy document; zero means none
 	PolicyARNs []string      // managed policies as session policies
 	ExternalID string
+	Source     string // address of the caller; zero means that it is not known
 }
 
 // AssumeRole issues temporary credentials of a role to the holder of caller, who
@@ -199,7 +211,8 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 		return Key{}, errorf("AccessDenied", "Roles may not be assumed by root accounts.")
 	}
 	role, trust, ok := w.roleByARN(r.RoleARN)
-	context := policy.Context{}
+	context := w.callContext(caller, r.Source)
+	describeAssume(context, r, role)
 	if r.ExternalID != "" {
 		context.Set("sts:ExternalId", r.ExternalID)
 	}
@@ -215,7 +228,17 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	return w.issue(sessionOf(role, r.Session), duration, documents, parsed)
+	return w.issue(Key{Principal: sessionOf(role, r.Session), Session: documents, session: parsed}, duration)
+}
+
+// describeAssume sets the condition keys of every operation that assumes a role
+// (Service Authorization Reference, "AWS Security Token Service").
+func describeAssume(context policy.Context, r AssumeRole, role Role) {
+	context.Set("sts:RoleSessionName", r.Session)
+	for k, v := range role.Tags {
+		context.Set("aws:ResourceTag/"+k, v)
+		context.Set("iam:ResourceTag/"+k, v)
+	}
 }
 
 // check holds what STS asks of a request before it looks at the role.
@@ -318,7 +341,7 @@ func (w *World) IssueSession(role, session string) (Key, error) {
 	if !ok {
 		return Key{}, noRole(role)
 	}
-	return w.issue(sessionOf(r, session), min(time.Hour, r.MaxSession), nil, nil)
+	return w.issue(Key{Principal: sessionOf(r, session)}, min(time.Hour, r.MaxSession))
 }
 
 // InstanceSession issues credentials of its role to an instance. EC2 must be let by
@@ -336,7 +359,7 @@ func (w *World) InstanceSession(instance string) (Key, error) {
 	if trust.DecideTrust(request).Effect != policy.Allow {
 		return Key{}, errorf("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role %s.", name)
 	}
-	return w.issue(sessionOf(r, instance), min(time.Hour, r.MaxSession), nil, nil)
+	return w.issue(Key{Principal: sessionOf(r, instance)}, min(time.Hour, r.MaxSession))
 }
 
 // Limits of GetSessionToken (STS API Reference).
@@ -357,7 +380,7 @@ func (w *World) SessionToken(caller Key, duration time.Duration) (Key, error) {
 	case caller.Principal.Type == Root:
 		duration = min(duration, rootSessionToken)
 	}
-	return w.issue(caller.Principal, duration, nil, nil)
+	return w.issue(Key{Principal: caller.Principal}, duration)
 }
 
 // sessionOf is the holder of a session of a role.
@@ -365,16 +388,11 @@ func sessionOf(r Role, session string) Principal {
 	return Principal{Account: r.Account, Type: AssumedRole, Name: r.Name, Session: session, ID: r.ID + ":" + session}
 }
 
-func (w *World) issue(holder Principal, duration time.Duration, documents []SessionPolicy, parsed []*policy.Policy) (Key, error) {
+// issue makes temporary credentials of a key that says whom they stand for.
+func (w *World) issue(k Key, duration time.Duration) (Key, error) {
 	now := w.Now()
-	k := Key{
-		ID: "ASIA" + random32(10), Secret: Secret(random64(30)), SessionToken: Secret("IQoJ" + random64(300)),
-		Expires:   now.Add(duration).UTC().Truncate(time.Second),
-		Principal: holder,
-		Created:   now.UTC().Truncate(time.Second),
-		Session:   documents,
-		session:   parsed,
-	}
+	k.ID, k.Secret, k.SessionToken = "ASIA"+random32(10), Secret(random64(30)), Secret("IQoJ"+random64(300))
+	k.Created, k.Expires = now.UTC().Truncate(time.Second), now.Add(duration).UTC().Truncate(time.Second)
 	return k, w.change(func() error {
 		if now.After(w.sweep) {
 			w.sweep = now.Add(keepExpired)

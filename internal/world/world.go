@@ -47,8 +47,11 @@ type World struct {
 	managed   table[managed] // policies by ARN
 	profiles  table[InstanceProfile]
 	instances table[Instance]
-	keys      table[Key]     // by id
-	used      map[string]Use // of long-term keys, by id
+	oidc      table[OIDCProvider] // by URL
+	issuers   table[issuer]       // likewise
+	saml      table[samlProvider] // by name
+	keys      table[Key]          // by id
+	used      map[string]Use      // of long-term keys, by id
 	clock     table[time.Duration]
 	tables    []saver
 	running   map[string]RunningCache // by name of the cache; not saved; nil if nobody tells
@@ -81,6 +84,9 @@ func New(region, accountID string) *World {
 	add(w, &w.managed, table[managed]{name: "policy", pack: packManaged, unpack: unpackManaged, quiet: true})
 	add(w, &w.profiles, table[InstanceProfile]{name: "instance-profile", pack: plain[InstanceProfile], unpack: fromJSON[InstanceProfile], quiet: true})
 	add(w, &w.instances, table[Instance]{name: "instance", pack: plain[Instance], unpack: fromJSON[Instance]})
+	add(w, &w.oidc, table[OIDCProvider]{name: "oidc-provider", pack: plain[OIDCProvider], unpack: fromJSON[OIDCProvider], quiet: true})
+	add(w, &w.issuers, table[issuer]{name: "issuer", pack: plain[issuer], unpack: unpackIssuer, quiet: true})
+	add(w, &w.saml, table[samlProvider]{name: "saml-provider", pack: packSAMLProvider, unpack: unpackSAMLProvider, quiet: true})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
 	w.users.rows[of(ElastiCache, defaultUser)] = premade(ElastiCache, "on ~* +@all")
