@@ -48,7 +48,7 @@ func TestEveryAccountHasTheUserDefault(t *testing.T) {
 
 func TestAnAccountHasItsQuotas(t *testing.T) {
 	w := world.New("", "")
-	for i := range 999 { // and the user default
+	for i := range 1000 { // besides those that every account has
 		must(t, only(w.CreateUser(world.User{Name: fmt.Sprint("u", i)})))
 	}
 	refused(t, "the user 1001", only(w.CreateUser(world.User{Name: "last"})), "UserQuotaExceeded", "1000")

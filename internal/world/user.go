@@ -30,9 +30,19 @@ const (
 // notInPasswords are the printable characters that a password may not have.
 const notInPasswords = `,"/@`
 
-// defaultUser is the name of the user who is meant when a client names none, and
-// the id of the one that every account has from the beginning.
+// defaultUser is the name of the user who is meant when a client names none.
 const defaultUser = "default"
+
+// Ids of users and of the group that every account has from the beginning and nobody
+// can change or delete: default stands for nobody having to sign in, the others are
+// for caches with public endpoints (ElastiCache user guide, "Role-based access
+// control" and "Authenticating with IAM"). What the others are like but for signing in
+// with IAM is not documented. No other id has a dot.
+const (
+	openID     = "default"
+	iamUserID  = "default.iam-user"
+	iamGroupID = "default.iam-user-group"
+)
 
 // A User is an ElastiCache or MemoryDB user: one whom Redis knows, not IAM.
 type User struct {
@@ -94,16 +104,29 @@ func closed(texts []string) (secrets []Secret) {
 // of is the key of a user or a group.
 func of(service, id string) string { return service + "/" + strings.ToLower(id) }
 
-// premade is the user that every account has: it stands for nobody having to sign
-// in, and can be neither changed nor deleted (ElastiCache user guide, "Role-based
-// access control").
-func premade() user {
+// makePremade makes the users and the group that every account has.
+func (w *World) makePremade() {
 	const everything = "on ~* +@all"
 	access, _ := acl.Parse(everything) // it is a constant
-	return user{User: User{Service: ElastiCache, ID: defaultUser, Name: defaultUser, Engine: "redis", Auth: AuthNoPassword, Access: everything}, access: access}
+	for _, u := range []User{{ID: openID, Engine: "redis", Auth: AuthNoPassword}, {ID: iamUserID, Engine: "valkey", Auth: AuthIAM}} {
+		u.Service, u.Name, u.Access = ElastiCache, u.ID, everything
+		w.users.rows[of(ElastiCache, u.ID)] = user{User: u, access: access}
+	}
+	w.groups.rows[of(ElastiCache, iamGroupID)] = group{Group: Group{Service: ElastiCache, ID: iamGroupID, Engine: "valkey", Users: []string{iamUserID}}}
 }
 
-func (u User) premade() bool { return u.Service == ElastiCache && u.ID == defaultUser }
+// premade is whether every account has a user or a group, which counts for no quota.
+func premade(service, id string) bool {
+	return service == ElastiCache && (id == openID || id == iamUserID || id == iamGroupID)
+}
+
+// checkPremade refuses to change or delete what every account has.
+func checkPremade(service, what, id string) error {
+	if premade(service, id) {
+		return errorf("InvalidParameterValue", "%s %s cannot be modified or deleted.", what, id)
+	}
+	return nil
+}
 
 // newUser is a user with its defaults, if it keeps the rules.
 func newUser(u User) (user, error) {
@@ -175,8 +198,8 @@ func (w *World) PutUser(u User) error {
 
 // storeUser puts a user that still fits its groups.
 func (w *World) storeUser(u user) error {
-	if u.premade() {
-		return errorf("InvalidParameterValue", "User %s cannot be modified or deleted.", defaultUser)
+	if err := checkPremade(u.Service, "User", u.ID); err != nil {
+		return err
 	}
 	w.users.put(of(u.Service, u.ID), u)
 	for _, g := range w.groups.rows {
@@ -206,7 +229,7 @@ func (w *World) CreateUser(u User) (UserInfo, error) {
 	err = w.change(func() error {
 		count := 0
 		for _, other := range w.users.rows {
-			if other.Service == made.Service {
+			if other.Service == made.Service && !premade(other.Service, other.ID) {
 				count++
 			}
 		}
@@ -298,8 +321,8 @@ func (w *World) RemoveUser(service, id string) (info UserInfo, err error) {
 // dropUser takes a user out of its groups, and of the world unless its deletion is
 // to last.
 func (w *World) dropUser(u user, lasting state) error {
-	if u.premade() {
-		return errorf("InvalidParameterValue", "User %s cannot be modified or deleted.", defaultUser)
+	if err := checkPremade(u.Service, "User", u.ID); err != nil {
+		return err
 	}
 	for key, g := range w.groups.rows {
 		i := slices.Index(g.Users, u.ID)

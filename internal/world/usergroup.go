@@ -61,6 +61,9 @@ func (w *World) PutGroup(g Group) error {
 
 // storeGroup puts a group that keeps the rules about its users and its caches.
 func (w *World) storeGroup(g group) error {
+	if err := checkPremade(g.Service, "User group", g.ID); err != nil {
+		return err
+	}
 	if err := w.checkMembers(g.Group); err != nil {
 		return err
 	}
@@ -86,6 +89,7 @@ func (w *World) cachesOf(g Group) (all []cache) {
 // checkMembers holds the rules about who may be together in a group.
 func (w *World) checkMembers(g Group) error {
 	names := map[string]bool{}
+	public := slices.ContainsFunc(w.cachesOf(g), func(c cache) bool { return c.Public })
 	for _, id := range g.Users {
 		u, ok := w.userOf(g.Service, id)
 		switch {
@@ -93,6 +97,8 @@ func (w *World) checkMembers(g Group) error {
 			return noCacheUser(id)
 		case names[u.Name]:
 			return errorf("DuplicateUserName", "two users of the group have the name %s", u.Name)
+		case public && u.Auth != AuthIAM:
+			return errorf("InvalidParameterCombination", "the user group of a public endpoint has users with IAM only, and %s is another", id)
 		case g.Engine == "redis" && u.Engine == "valkey":
 			return errorf("InvalidParameterValue", "user %s has engine valkey, the group has engine redis", id)
 		case g.Engine == "valkey" && u.Auth == AuthNoPassword:
@@ -163,7 +169,7 @@ func (w *World) CreateGroup(g Group) (GroupInfo, error) {
 	err = w.change(func() error {
 		count := 0
 		for _, other := range w.groups.rows {
-			if other.Service == made.Service {
+			if other.Service == made.Service && !premade(other.Service, other.ID) {
 				count++
 			}
 		}
@@ -226,6 +232,9 @@ func (w *World) RemoveGroup(service, id string) (info GroupInfo, err error) {
 	err = w.change(func() error {
 		g, err := w.activeGroup(service, id)
 		if err != nil {
+			return err
+		}
+		if err := checkPremade(g.Service, "User group", g.ID); err != nil {
 			return err
 		}
 		if used := w.cachesOf(g.Group); len(used) > 0 {

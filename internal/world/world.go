@@ -83,7 +83,7 @@ func New(region, accountID string) *World {
 	add(w, &w.instances, table[Instance]{name: "instance", pack: plain[Instance], unpack: fromJSON[Instance]})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
-	w.users.rows[of(ElastiCache, defaultUser)] = premade()
+	w.makePremade()
 	return w
 }
 
