@@ -151,9 +151,9 @@ func (u User) check() error {
 	switch {
 	case !isService(u.Service):
 		return notAService
-	case len(u.ID) > 40 || !idPattern.MatchString(u.ID):
+	case len(u.ID) > 40 || !idPattern.MatchString(u.ID) && !premade(u.Service, u.ID):
 		return errorf("InvalidParameterValue", "user id must be at most 40 letters, digits and single hyphens, a letter first")
-	case len(u.Name) > 40 || !idPattern.MatchString(u.Name):
+	case len(u.Name) > 40 || u.Name != u.ID && !idPattern.MatchString(u.Name):
 		return errorf("InvalidParameterValue", "user name must be at most 40 letters, digits and single hyphens, a letter first")
 	case !isEngine(u.Engine):
 		return notAnEngine

@@ -43,7 +43,7 @@ func newGroup(g Group) (group, error) {
 		return group{}, notAService
 	case !isEngine(g.Engine):
 		return group{}, notAnEngine
-	case len(g.ID) > 40 || !idPattern.MatchString(g.ID):
+	case len(g.ID) > 40 || !idPattern.MatchString(g.ID) && !premade(g.Service, g.ID):
 		return group{}, errorf("InvalidParameterValue", "user group id must be at most 40 letters, digits and single hyphens, a letter first")
 	}
 	return group{Group: g}, checkCacheTags(g.Tags)
