@@ -30,12 +30,12 @@ func words(s string) map[string]bool {
 }
 
 // withheld is the error for a command that a serverless cache does not have; empty if
-// it has it. The texts are those that users report, of which the engines have others
-// for what they do not let a user do.
+// it has it. Users report that such commands are unknown there, and not forbidden
+// (github.com/redisson/redisson/issues/6466, github.com/langfuse/langfuse/issues/9443).
 func (s *session) withheld(args [][]byte) string {
 	name := word(args[0])
 	switch name {
-	case "flushall", "flushdb": // "flush commands cannot be included inside a Serverless transaction"; the text is ours
+	case "flushall", "flushdb": // the guide says that they cannot be in a transaction, not what the answer is
 		if s.transaction() {
 			return fmt.Sprintf(textInMulti, strings.ToUpper(name))
 		}
