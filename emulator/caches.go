@@ -164,6 +164,9 @@ func (s *Server) openNodes(c Cache, number int) (nodes []node, err error) {
 		return nil, err
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	if c.Public {
+		config.MinVersion = tls.VersionTLS13
+	}
 	kept := s.ports(c.Name)
 	for i := range max(c.Nodes, 1) {
 		port := 0

@@ -152,7 +152,8 @@ func (to target) environment(t *testing.T) []string {
 
 func token(t *testing.T, srv *emulator.Server) string {
 	t.Helper()
-	signer := &rediam.Signer{Cache: emulator.DefaultCache, User: emulator.DefaultUser, Region: srv.Region(), Credentials: srv.Credentials(emulator.DefaultRole), Now: srv.Now}
+	signer := &rediam.Signer{Cache: emulator.DefaultCache, User: emulator.DefaultUser, Serverless: slices.Contains(srv.Environ(), "REDIAM_SERVERLESS=true"),
+		Region: srv.Region(), Credentials: srv.Credentials(emulator.DefaultRole), Now: srv.Now}
 	made, err := signer.Token(t.Context())
 	must(t, err)
 	return made.Password

@@ -47,6 +47,7 @@ var elastiCacheOperations = map[string]operation{
 	"DescribeCacheClusters": operate(func(c *call, in describeCacheClustersRequest) []string { return c.named("cluster", in.CacheClusterId) }, describeCacheClusters),
 
 	"CreateServerlessCache": operate(func(c *call, in createServerlessCacheRequest) []string {
+		c.set("elasticache:ConnectionType", cmp.Or(in.ConnectionType, connectVPC))
 		return slices.Concat(c.named("serverlesscache", in.ServerlessCacheName), c.named("usergroup", in.UserGroupId))
 	}, createServerlessCache),
 	"ModifyServerlessCache": operate(func(c *call, in modifyServerlessCacheRequest) []string {

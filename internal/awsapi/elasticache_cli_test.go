@@ -84,7 +84,7 @@ func TestTheCLIMakesACacheThatATokenOpens(t *testing.T) {
 		noError(t, dial(t, where, cache.TLS, "iam"+suffix, token(t, srv, key, "cache"+suffix, "iam"+suffix)).Ping(t.Context()).Err())
 		run("modify-replication-group --replication-group-id cache" + suffix + " --user-group-ids-to-add premade" + suffix + " --user-group-ids-to-remove group" + suffix)
 		noError(t, dial(t, where, cache.TLS, "", "").Ping(t.Context()).Err())
-		if users := run("describe-users"); strings.Count(users, `"UserId"`) != 111+2*number {
+		if users := run("describe-users"); strings.Count(users, `"UserId"`) != 112+2*number {
 			t.Errorf("describe-users lists %d users", strings.Count(users, `"UserId"`))
 		}
 		output, ok := c.service(t, srv, "elasticache", "create-user-group --user-group-id none --engine redis --user-ids iam"+suffix)

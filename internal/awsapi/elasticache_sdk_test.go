@@ -312,7 +312,7 @@ func TestTheSDKKnowsTheErrors(t *testing.T) {
 
 func TestTheSDKGoesThroughThePages(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded"})
-	want := []string{"default"}
+	want := []string{"default", "default.iam-user"}
 	for i := range 44 {
 		id := fmt.Sprintf("user-%02d", i)
 		noError(t, a.srv.PutUser(emulator.User{Name: id}))

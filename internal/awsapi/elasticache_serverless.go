@@ -23,16 +23,34 @@ type serverlessCache struct {
 	SubnetIds                []string `aws:"SubnetIds.SubnetId"`
 	SnapshotRetentionLimit   int
 	NetworkType              string
+	ConnectionType           string
 }
 
-// serverlessCacheOf writes the status in lower case, as answers of the CLI in the
-// guides do, though the API reference has it in capitals. Readers have no address of
-// their own.
+// ServerlessStatusInCapitals: the API reference has the status in capitals, every
+// answer that the guides show has it in lower case.
+const ServerlessStatusInCapitals = false
+
+// The connection types (API reference, CreateServerlessCache).
+const (
+	connectVPC    = "vpc"
+	connectPublic = "public"
+)
+
+// maxDescription is of the API reference, CreateServerlessCache.
+const maxDescription = 255
+
+// serverlessCacheOf gives readers the address that everybody has.
 func serverlessCacheOf(c *call, info world.CacheInfo) serverlessCache {
 	major, _, _ := strings.Cut(info.Version, ".")
 	s := serverlessCache{ServerlessCacheName: info.Name, Description: info.Details.Description, CreateTime: info.Created, Status: info.Status, Engine: info.Engine,
 		MajorEngineVersion: major, FullEngineVersion: info.Version, SecurityGroupIds: info.Details.SecurityGroups, ARN: c.world.CacheARN(info.Cache), UserGroupId: info.Group,
-		SubnetIds: info.Details.Subnets, NetworkType: "ipv4"}
+		SubnetIds: info.Details.Subnets, NetworkType: "ipv4", ConnectionType: connectVPC}
+	if ServerlessStatusInCapitals {
+		s.Status = strings.ToUpper(s.Status)
+	}
+	if info.Public {
+		s.ConnectionType = connectPublic
+	}
 	if len(info.Addresses) > 0 {
 		s.Endpoint, s.ReaderEndpoint = endpointOf(info.Addresses[0]), endpointOf(info.Addresses[0])
 	}
@@ -49,15 +67,17 @@ type createServerlessCacheRequest struct {
 	UserGroupId         string
 	SubnetIds           []string `aws:"SubnetIds.SubnetId"`
 	NetworkType         string
+	ConnectionType      string
 }
 
 func createServerlessCache(c *call, in createServerlessCacheRequest) (out serverlessCacheAnswer, err error) {
-	cache := world.Cache{Kind: world.ServerlessCache, Name: in.ServerlessCacheName, Engine: in.Engine, Version: in.MajorEngineVersion, Group: in.UserGroupId,
+	cache := world.Cache{Kind: world.ServerlessCache, Name: in.ServerlessCacheName, Engine: in.Engine, Version: in.MajorEngineVersion, Group: in.UserGroupId, Public: in.ConnectionType == connectPublic,
 		Details: world.Details{Description: in.Description, SecurityGroups: in.SecurityGroupIds, Subnets: in.SubnetIds, AtRest: true}}
 	if cache.Tags, err = cacheTags(in.Tags); err != nil {
 		return out, err
 	}
-	if err := errors.Join(notBlank("Engine", in.Engine), checkServerlessVersion(in.MajorEngineVersion), checkSecurityGroups(in.SecurityGroupIds), checkNetwork(in.NetworkType, "")); err != nil {
+	if err := errors.Join(notBlank("Engine", in.Engine), checkServerlessVersion(in.MajorEngineVersion), checkDescription(&in.Description), checkSecurityGroups(in.SecurityGroupIds),
+		checkNetwork(in.NetworkType, ""), checkConnection(in.ConnectionType)); err != nil {
 		return out, err
 	}
 	info, err := c.world.CreateCache(cache)
@@ -69,6 +89,20 @@ func createServerlessCache(c *call, in createServerlessCacheRequest) (out server
 func checkServerlessVersion(major string) error {
 	if strings.Contains(major, ".") || major != "" && len(major) == 1 && major < "7" {
 		return parameterValue("%.16s is not a MajorEngineVersion of serverless caches", major)
+	}
+	return nil
+}
+
+func checkDescription(text *string) error {
+	if text != nil && len(*text) > maxDescription {
+		return parameterValue("Description must have at most %d characters.", maxDescription)
+	}
+	return nil
+}
+
+func checkConnection(kind string) error {
+	if kind != "" && kind != connectVPC && kind != connectPublic {
+		return parameterValue("ConnectionType must be %s or %s.", connectVPC, connectPublic)
 	}
 	return nil
 }
@@ -87,7 +121,7 @@ func modifyServerlessCache(c *call, in modifyServerlessCacheRequest) (out server
 	if is(in.RemoveUserGroup) && in.UserGroupId != "" {
 		return out, parameterCombination("RemoveUserGroup and UserGroupId cannot both be given.")
 	}
-	if err := errors.Join(checkServerlessVersion(in.MajorEngineVersion), checkSecurityGroups(in.SecurityGroupIds)); err != nil {
+	if err := errors.Join(checkServerlessVersion(in.MajorEngineVersion), checkDescription(in.Description), checkSecurityGroups(in.SecurityGroupIds)); err != nil {
 		return out, err
 	}
 	info, err := c.world.ModifyCache(world.ServerlessCache, in.ServerlessCacheName, func(c *world.Cache) error {

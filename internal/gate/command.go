@@ -64,7 +64,7 @@ func (s *session) request(ctx context.Context, frame []byte) error {
 		return s.inline(ctx, frame)
 	}
 	verb := lower(s.requests.Arg(0).In(frame))
-	if s.user != "" && verb == "" && !s.enforces {
+	if verb == "" && s.streams() {
 		s.forward(frame)
 		return nil
 	}
@@ -114,9 +114,17 @@ func (s *session) command(ctx context.Context, verb string, args [][]byte, frame
 		}
 		return s.replyError(textNoAuth)
 	}
+	if s.serverless {
+		if text := s.withheld(args); text != "" {
+			return s.refuse(text)
+		}
+	}
 	if s.enforces {
 		if denied := s.denied(args); denied != "" {
 			return s.refuse(denied)
+		}
+		if text := s.slotError(args); text != "" {
+			return s.refuse(text)
 		}
 		if answered, err := s.local(args); answered {
 			return err
@@ -131,12 +139,17 @@ func (s *session) command(ctx context.Context, verb string, args [][]byte, frame
 		}
 	case "multi":
 		if s.enforces && !s.transaction() {
-			s.began = s.rules()
+			s.began, s.slots = s.rules(), map[uint16]bool{}
 		}
 		return s.send(frame, expected{kind: startsMulti, count: s.settled(true)})
 	case "exec":
+		several := len(s.slots) > 1
+		s.slots = nil
+		if several && s.transaction() {
+			return s.abort(textCrossSlot)
+		}
 		if s.doomed || s.enforces && s.transaction() && s.began != s.rules() { // or they are judged by an access string of before
-			return s.abort()
+			return s.abort(textExecAbort)
 		}
 		return s.send(frame, expected{kind: endsMulti, count: s.settled(false)})
 	case "discard":
@@ -227,7 +240,6 @@ func (s *session) rules() *acl.Access {
 // allow, for an engine that does not look; empty if it is allowed.
 func (s *session) denied(args [][]byte) string {
 	rules := s.rules()
-	name := string(bytes.ToLower(args[0][:min(len(args[0]), 128)]))
 	verdict := rules.Allow(args)
 	switch {
 	case verdict.OK && scripting(args) && !unlimited(rules):
@@ -235,7 +247,7 @@ func (s *session) denied(args [][]byte) string {
 	case verdict.OK:
 		return ""
 	case verdict.Denied == acl.Unknown && len(args) > 1 && known(args[:1]):
-		return fmt.Sprintf("ERR unknown subcommand '%.128s'. Try %s HELP.", args[1], strings.ToUpper(name))
+		return unknownSubcommand(args)
 	case verdict.Denied == acl.Unknown:
 		return unknownCommand(args)
 	case verdict.Denied == acl.Command:
@@ -249,6 +261,10 @@ func (s *session) denied(args [][]byte) string {
 func known(args [][]byte) bool {
 	_, ok := command.Lookup(args)
 	return ok
+}
+
+func unknownSubcommand(args [][]byte) string {
+	return fmt.Sprintf("ERR unknown subcommand '%.128s'. Try %s HELP.", args[1], bytes.ToUpper(args[0][:min(len(args[0]), 128)]))
 }
 
 // unknownCommand is Redis's error, with as much of the arguments as Redis shows.
@@ -281,8 +297,8 @@ func (s *session) refuse(text string) error {
 	return s.replyError(text)
 }
 
-// abort ends a transaction in which the gate has refused a command.
-func (s *session) abort() error {
+// abort ends a transaction that cannot be executed.
+func (s *session) abort(text string) error {
 	s.doomed = false
 	if err := s.standIn(); err != nil {
 		return err
@@ -297,7 +313,7 @@ func (s *session) abort() error {
 	s.mu.Lock()
 	s.pairing.inMulti = false
 	s.mu.Unlock()
-	return s.replyError(textExecAbort)
+	return s.replyError(text)
 }
 
 // reset ends everything the connection was and leaves it open, not signed in.

@@ -53,14 +53,15 @@ var localCommands = map[string]localCommand{
 	"command|info":    commandInfo,
 	"command|list":    commandList,
 
-	"cluster":        nil,
-	"cluster|info":   clusterInfo,
-	"cluster|myid":   clusterMyID,
-	"cluster|nodes":  clusterNodes,
-	"cluster|shards": clusterShards,
-	"cluster|slots":  clusterSlots,
-	"readonly":       func(_ *session, _ [][]byte, a *answer) { a.ok() },
-	"readwrite":      func(_ *session, _ [][]byte, a *answer) { a.ok() },
+	"cluster":         nil,
+	"cluster|info":    clusterInfo,
+	"cluster|keyslot": clusterKeySlot,
+	"cluster|myid":    clusterMyID,
+	"cluster|nodes":   clusterNodes,
+	"cluster|shards":  clusterShards,
+	"cluster|slots":   clusterSlots,
+	"readonly":        func(_ *session, _ [][]byte, a *answer) { a.ok() },
+	"readwrite":       func(_ *session, _ [][]byte, a *answer) { a.ok() },
 
 	"info":    info,
 	"monitor": nil,
@@ -143,7 +144,7 @@ func (s *session) greet(h helloCommand, a *answer) {
 	a.integer(proto)
 	a.bulk("id")
 	a.integer(int64(s.id))
-	a.bulk("mode", "standalone", "role", "master", "modules")
+	a.bulk("mode", s.mode(), "role", "master", "modules")
 	a.array(0)
 }
 

@@ -45,14 +45,16 @@ var infoSections = []struct {
 		return fmt.Sprintf("total_connections_received:%d\r\n", s.gate.received())
 	}},
 	{"Replication", func(*session) string { return "role:master\r\nconnected_slaves:0\r\n" }},
-	{"Cluster", func(*session) string { return "cluster_enabled:0\r\n" }},
+	{"Cluster", func(s *session) string {
+		return fmt.Sprintf("cluster_enabled:%d\r\n", map[bool]int{true: 1}[s.clustered])
+	}},
 }
 
 func (s *session) infoServer() string {
 	name, version := s.engineVersion()
-	lines := []string{"redis_version:" + version, "redis_mode:standalone"}
+	lines := []string{"redis_version:" + version, "redis_mode:" + s.mode()}
 	if name == "valkey" {
-		lines = []string{"redis_version:" + valkeyCompatible, "server_name:valkey", "valkey_version:" + version, "server_mode:standalone"}
+		lines = []string{"redis_version:" + valkeyCompatible, "server_name:valkey", "valkey_version:" + version, "server_mode:" + s.mode()}
 	}
 	_, port, _ := net.SplitHostPort(s.client.LocalAddr().String())
 	lines = append(lines, "os:"+runtime.GOOS, "tcp_port:"+port)

@@ -18,9 +18,9 @@ import (
 
 const (
 	bufferSize = 32 << 10
-	// embeddedRequest is the largest request that is held whole for an engine
-	// that does not enforce access strings itself.
-	embeddedRequest = 64 << 20
+	// wholeRequest is the largest request that is held whole for an engine that does
+	// not enforce access strings itself, and for a serverless cache.
+	wholeRequest = 64 << 20
 )
 
 // strangers may send what Redis takes before sign-in, and a whole request of no
@@ -44,17 +44,20 @@ type session struct {
 	gone   chan struct{} // closed when run has returned
 
 	// These belong to run.
-	user     string // whom the connection is signed in as; empty before that
-	enforces bool   // the engine knows no users, so the gate has to judge requests
-	requests resp.Requests
-	buf      []byte // of which [:end] is unread and [:fed] has been framed
-	fed, end int
-	batch    []byte // whole requests within buf that the engine is to get next
-	batched  int64  // the replies to them
-	silence  silence
-	stranger *time.Timer // ends the session unless it signs in
-	doomed   bool        // the gate has refused a command of this transaction
-	began    *acl.Access // by which the commands of this transaction have been judged
+	user       string // whom the connection is signed in as; empty before that
+	enforces   bool   // the engine knows no users, so the gate has to judge requests
+	serverless bool   // so has the gate of a serverless cache, which lacks commands
+	clustered  bool   // the cache is in cluster mode
+	requests   resp.Requests
+	buf        []byte // of which [:end] is unread and [:fed] has been framed
+	fed, end   int
+	batch      []byte // whole requests within buf that the engine is to get next
+	batched    int64  // the replies to them
+	silence    silence
+	stranger   *time.Timer     // ends the session unless it signs in
+	doomed     bool            // the gate has refused a command of this transaction
+	began      *acl.Access     // by which the commands of this transaction have been judged
+	slots      map[uint16]bool // of the keys of this transaction, if the gate judges
 
 	// out is held while something is written to the client, mu within it.
 	out sync.Mutex
@@ -86,6 +89,8 @@ const (
 
 func newSession(g *Gate, n *node, id uint64, client net.Conn) *session {
 	s := &session{gate: g, node: n, id: id, client: client, opened: g.World.Now(), quit: make(chan struct{}), gone: make(chan struct{})}
+	cache, _ := g.World.Cache(g.Cache)
+	s.serverless, s.clustered = cache.Kind == world.ServerlessCache, cache.ClusterMode()
 	s.source = peerAddr(client.RemoteAddr().String())
 	s.answered = sync.NewCond(&s.mu)
 	s.requests.Limits = strangers
@@ -230,8 +235,8 @@ func (s *session) resize() error {
 	case s.end < len(s.buf):
 	case s.user == "":
 		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: unauthenticated bulk length"})
-	case s.end >= embeddedRequest:
-		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: the embedded engine takes requests of up to 64 MiB"})
+	case s.end >= wholeRequest:
+		return s.protocolError(&resp.ProtocolError{Text: "ERR Protocol error: requests of up to 64 MiB are taken here"})
 	default:
 		s.buf = append(s.buf, make([]byte, len(s.buf))...)
 	}
@@ -253,7 +258,7 @@ func (s *session) protocolError(err error) error {
 
 // streams is whether the engine judges requests itself, so that they need not
 // be held whole.
-func (s *session) streams() bool { return s.user != "" && !s.enforces }
+func (s *session) streams() bool { return s.user != "" && !s.enforces && !s.serverless }
 
 // stream forwards a request that is larger than buf. Its name and the number of
 // its arguments are known; nothing of the rest is needed, except of commands that

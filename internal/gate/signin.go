@@ -50,6 +50,9 @@ func (g *Gate) signIn(e *Event, a attempt) (grant, bool) {
 		return grant{member: member}, checkPassword(e, member, a.password)
 	}
 	if text := g.trouble.signIn(time.Now(), a.tooMany); text != "" {
+		if cache.Public && !e.Renewal { // a stranger is told nothing more (user guide, "Connect to a cache with a public endpoint")
+			text = ErrUnavailable
+		}
 		e.answer = text
 		return grant{}, e.refuse(reasonFault, text)
 	}

@@ -20,6 +20,9 @@ const (
 	// CurrentTimeContextKey: aws:CurrentTime is listed for serverless caches
 	// only, so it is absent on replication groups and MemoryDB clusters.
 	CurrentTimeContextKey = false
+	// PublicSourceIPContextKey: no keys are listed for public endpoints. They get those
+	// of other serverless caches but for the VPC's, and aws:SourceIp is absent.
+	PublicSourceIPContextKey = false
 	// AllowCrossAccount: the guides say nothing of a principal of another
 	// account; it is refused.
 	AllowCrossAccount = false
@@ -174,9 +177,11 @@ func (w *World) connectContext(p Principal, c Cache, tags map[string]string, sou
 		context.Set("aws:PrincipalAccount", p.Account)
 		context.Set("aws:userid", p.ID)
 	}
-	if c.Kind != ServerlessCache {
+	switch {
+	case c.Public && !PublicSourceIPContextKey:
+	case c.Public || c.Kind != ServerlessCache:
 		context.Set("aws:SourceIp", source.String())
-	} else {
+	default:
 		context.Set("aws:VpcSourceIp", source.String())
 	}
 	if c.Kind == ServerlessCache || CurrentTimeContextKey {

@@ -19,7 +19,7 @@ const (
 	MemoryDB    = "memorydb"
 )
 
-var idPattern = regexp.MustCompile(`^(default\.)?[a-zA-Z][a-zA-Z0-9]*(-[a-zA-Z0-9]+)*$`)
+var idPattern = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*(-[a-zA-Z0-9]+)*$`)
 
 var (
 	notAService = errorf("InvalidParameterValue", "service must be %s or %s", ElastiCache, MemoryDB)
@@ -85,8 +85,12 @@ type Cache struct {
 	// tokens. It is fixed when the cache is made. Cache clusters have no TLS on AWS
 	// with these engines, and none here.
 	Plaintext bool
-	Tags      map[string]string
-	Details   Details
+	// Public is a serverless cache that is reached without a VPC on AWS: it speaks
+	// TLS 1.3 alone, and every user of its group signs in with IAM. It is fixed when
+	// the cache is made.
+	Public  bool
+	Tags    map[string]string
+	Details Details
 }
 
 // Details of a cache change nothing here: Describe shows them.
@@ -102,7 +106,7 @@ type Details struct {
 
 // Format prints all but the AUTH tokens, whatever the verb.
 func (c Cache) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "{%s %s, %s %s, group %q, %d AUTH tokens, nodes %d, plaintext %v, tags %v, %+v}", c.Kind, c.Name, c.Engine, c.Version, c.Group, len(c.AuthTokens), c.Nodes, c.Plaintext, c.Tags, c.Details)
+	fmt.Fprintf(f, "{%s %s, %s %s, group %q, %d AUTH tokens, nodes %d, plaintext %v, public %v, tags %v, %+v}", c.Kind, c.Name, c.Engine, c.Version, c.Group, len(c.AuthTokens), c.Nodes, c.Plaintext, c.Public, c.Tags, c.Details)
 }
 
 // cache is a Cache with its state.
@@ -154,13 +158,18 @@ func (c Cache) ClusterMode() bool { return c.Nodes > 0 }
 // AllowsIAM is whether the engine is new enough for IAM sign-in: Valkey 7.2 or
 // Redis OSS 7.0.
 func (c Cache) AllowsIAM() bool {
-	major, minor, _ := strings.Cut(c.Version, ".")
-	m, _ := strconv.Atoi(major)
-	n, _ := strconv.Atoi(strings.SplitN(minor, ".", 2)[0])
 	if c.Engine == "valkey" {
-		return m > 7 || m == 7 && n >= 2
+		return c.AtLeast(7, 2)
 	}
-	return m >= 7
+	return c.AtLeast(7, 0)
+}
+
+// AtLeast is whether the engine has a version, or a newer one.
+func (c Cache) AtLeast(major, minor int) bool {
+	first, rest, _ := strings.Cut(c.Version, ".")
+	m, _ := strconv.Atoi(first)
+	n, _ := strconv.Atoi(strings.SplitN(rest, ".", 2)[0])
+	return m > major || m == major && n >= minor
 }
 
 // newCache is a cache with its defaults, if it keeps the rules that concern it alone.
@@ -199,6 +208,12 @@ func (w *World) checkCache(c Cache) error {
 		return errorf("InvalidParameterCombination", "a serverless cache shows its clients one node")
 	case c.Kind == ServerlessCache && c.Plaintext:
 		return errorf("InvalidParameterCombination", "a serverless cache speaks TLS only")
+	case c.Public && c.Kind != ServerlessCache:
+		return errorf("InvalidParameterCombination", "only a serverless cache has a public endpoint")
+	case c.Public && (c.Engine != "valkey" || !c.AtLeast(9, 0)):
+		return errorf("InvalidParameterCombination", "a public endpoint needs Valkey 9.0 or later")
+	case c.Public && c.Group == "":
+		return errorf("InvalidParameterCombination", "a public endpoint needs a user group whose users all sign in with IAM")
 	case c.Kind == CacheCluster && c.Nodes != 0:
 		return errorf("InvalidParameterCombination", "a cache cluster of this engine has one node, without cluster mode")
 	case c.Kind == Cluster && c.Plaintext && c.Group != openAccess:
@@ -232,6 +247,8 @@ func (w *World) storeCache(c cache) error {
 			return errorf("InvalidParameterCombination", "%s has nodes %d, which cannot become %d: resharding is not emulated", c.Name, old.Nodes, c.Nodes)
 		case old.Plaintext != c.Plaintext:
 			return errorf("InvalidParameterCombination", "%s cannot change whether it speaks TLS", c.Name)
+		case old.Public != c.Public:
+			return errorf("InvalidParameterCombination", "%s cannot change whether its endpoint is public", c.Name)
 		}
 		c.Created, c.TokenSet = old.Created, old.TokenSet
 		if !slices.Equal(old.AuthTokens, c.AuthTokens) {
@@ -248,6 +265,9 @@ func (w *World) storeCache(c cache) error {
 		return err
 	}
 	w.caches.put(c.Name, c)
+	if c.Public {
+		return w.checkMembers(g.Group)
+	}
 	return nil
 }
 

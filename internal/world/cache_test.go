@@ -373,3 +373,73 @@ func TestValuesGoInAndComeOutAsCopies(t *testing.T) {
 		t.Errorf("what came out is not a copy: %s, before %s", after, before)
 	}
 }
+
+func TestPublicEndpointsBreakNoRule(t *testing.T) {
+	const combination = "InvalidParameterCombination"
+	public := world.Cache{Kind: world.ServerlessCache, Name: "public", Public: true, Engine: "valkey", Version: "9.0", Group: "default.iam-user-group"}
+	with := func(change func(*world.Cache)) world.Cache {
+		c := public
+		change(&c)
+		return c
+	}
+	w := withGroup(t)
+	for _, test := range []struct {
+		what    string
+		cache   world.Cache
+		message string
+	}{
+		{"a replication group", with(func(c *world.Cache) { c.Kind = world.ReplicationGroup }), "only a serverless cache"},
+		{"Valkey 8.2", with(func(c *world.Cache) { c.Version = "8.2" }), "Valkey 9.0"},
+		{"no version", with(func(c *world.Cache) { c.Version = "" }), "Valkey 9.0"},
+		{"Redis OSS", with(func(c *world.Cache) { c.Engine = "redis" }), "Valkey 9.0"},
+		{"no user group", with(func(c *world.Cache) { c.Group = "" }), "needs a user group"},
+		{"a user without a password", with(func(c *world.Cache) { c.Group = "orders" }), "orders-default"},
+	} {
+		refused(t, test.what, w.PutCache(test.cache), combination, test.message)
+		refused(t, test.what, only(w.CreateCache(test.cache)), combination, test.message)
+	}
+	if len(w.Caches()) != 0 {
+		t.Errorf("there are %v", w.Caches())
+	}
+	must(t, w.PutCache(public), w.PutGroup(world.Group{ID: "mine", Engine: "valkey", Users: []string{"orders-app"}}), w.PutCache(with(func(c *world.Cache) { c.Name, c.Group, c.Version = "other", "mine", "9.1" })))
+	refused(t, "no longer public", w.PutCache(with(func(c *world.Cache) { c.Public = false })), combination, "public")
+	refused(t, "without its group", only(w.ModifyCache(world.ServerlessCache, "public", func(c *world.Cache) error { c.Group = ""; return nil })), combination, "needs a user group")
+	refused(t, "a password user in the group", w.PutUser(world.User{Name: "orders-app", Auth: world.AuthPassword, Passwords: []world.Secret{password}}), combination, "orders-app")
+	must(t, w.PutUser(world.User{Name: "reader", Auth: world.AuthPassword, Passwords: []world.Secret{password}}))
+	refused(t, "another password user", w.PutGroup(world.Group{ID: "mine", Engine: "valkey", Users: []string{"orders-app", "reader"}}), combination, "reader")
+	if m := w.Members("other"); len(m) != 1 || m[0].Auth != world.AuthIAM {
+		t.Errorf("Members() = %v", m)
+	}
+}
+
+func TestTheIAMUserAndGroupOfEveryAccountCannotBeChanged(t *testing.T) {
+	const user, group = "default.iam-user", "default.iam-user-group"
+	w := world.New("", "")
+	if u, ok := w.User(world.ElastiCache, user); !ok || u.Auth != world.AuthIAM || u.Name != user || w.UserARN(u) != "arn:aws:elasticache:us-east-1:123456789012:user:default.iam-user" {
+		t.Errorf("User() = %+v, %v", u, ok)
+	}
+	if g, ok := w.Group(world.ElastiCache, group); !ok || !slices.Equal(g.Users, []string{user}) {
+		t.Errorf("Group() = %+v, %v", g, ok)
+	}
+	must(t, w.PutUser(app))
+	for what, err := range map[string]error{
+		"put the user":       w.PutUser(world.User{Name: user, Access: "on ~* +@all"}),
+		"create the user":    only(w.CreateUser(world.User{Name: user})),
+		"modify the user":    only(w.ModifyUser(world.ElastiCache, user, func(u *world.User) error { u.Access = "off -@all"; return nil })),
+		"delete the user":    w.DeleteUser(world.ElastiCache, user),
+		"remove the user":    only(w.RemoveUser(world.ElastiCache, user)),
+		"put the group":      w.PutGroup(world.Group{ID: group, Engine: "valkey"}),
+		"create the group":   only(w.CreateGroup(world.Group{ID: group, Engine: "valkey"})),
+		"modify the group":   only(w.ModifyGroup(world.ElastiCache, group, func(g *world.Group) error { return g.ChangeUsers([]string{"orders-app"}, nil) })),
+		"remove the group":   only(w.RemoveGroup(world.ElastiCache, group)),
+		"a name with a dot":  w.PutUser(world.User{Name: "default.mine"}),
+		"a group with a dot": w.PutGroup(world.Group{ID: "default.mine", Engine: "valkey"}),
+		"a cache with a dot": w.PutCache(world.Cache{Name: "default.mine"}),
+	} {
+		var e *world.Error
+		if !errors.As(err, &e) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	must(t, w.PutGroup(world.Group{ID: "mine", Engine: "valkey", Users: []string{user, "orders-app"}}), w.PutCache(world.Cache{Name: "c", Engine: "valkey", Group: group}))
+}

@@ -50,6 +50,9 @@ func (w *World) CreateCache(c Cache) (CacheInfo, error) {
 		if old, ok := w.cacheOf(made.Name); ok && old.Kind == made.Kind {
 			return errorf(f.exists, "%s %s already exists.", f.called, made.Name)
 		}
+		if made.Kind == ServerlessCache && w.countCaches(ServerlessCache) >= maxServerless {
+			return errorf("ServerlessCacheQuotaForCustomerExceededFault", "an account has at most %d serverless caches", maxServerless)
+		}
 		if err := w.checkAttached(made.Cache); err != nil {
 			return err
 		}
@@ -57,6 +60,18 @@ func (w *World) CreateCache(c Cache) (CacheInfo, error) {
 		return w.storeVersioned(made)
 	})
 	return w.infoOfCache(made), err
+}
+
+// maxServerless is AWS's quota (ElastiCache endpoints and quotas).
+const maxServerless = 40
+
+func (w *World) countCaches(kind Kind) (n int) {
+	for _, c := range w.caches.rows {
+		if c.Kind == kind && !w.gone(c.State) {
+			n++
+		}
+	}
+	return n
 }
 
 // storeVersioned puts a cache whose version is enough for its group.
@@ -221,12 +236,13 @@ type EngineVersion struct {
 	Family          string // of parameter groups
 }
 
-// engineVersions are those of the node-based caches that are still offered, oldest
-// first (ElastiCache user guide, "Supported engines and versions").
+// engineVersions are those that are still offered, oldest
+// first (ElastiCache user guide, "Engine versions and upgrading").
 var engineVersions = []EngineVersion{
 	{"redis", "4.0.10", "redis4.0"}, {"redis", "5.0.6", "redis5.0"},
 	{"redis", "6.0", "redis6.x"}, {"redis", "6.2", "redis6.x"}, {"redis", "7.0", "redis7"}, {"redis", "7.1", "redis7"},
 	{"valkey", "7.2", "valkey7"}, {"valkey", "8.0", "valkey8"}, {"valkey", "8.1", "valkey8"}, {"valkey", "8.2", "valkey8"},
+	{"valkey", "9.0", "valkey9"}, {"valkey", "9.1", "valkey9"},
 }
 
 // memoryDBVersions are likewise those of MemoryDB (user guide, "Engine versions").

@@ -45,7 +45,7 @@ func TestEveryAccountHasTheUserDefault(t *testing.T) {
 
 func TestAnAccountHasItsQuotas(t *testing.T) {
 	w := world.New("", "")
-	for i := range 999 { // and the user default
+	for i := range 1000 { // besides those that every account has
 		must(t, only(w.CreateUser(world.User{Name: fmt.Sprint("u", i)})))
 	}
 	refused(t, "the user 1001", only(w.CreateUser(world.User{Name: "last"})), "UserQuotaExceeded", "1000")
@@ -54,6 +54,11 @@ func TestAnAccountHasItsQuotas(t *testing.T) {
 		must(t, only(w.CreateGroup(world.Group{ID: fmt.Sprint("g", i), Users: []string{"default"}})))
 	}
 	refused(t, "the group 101", only(w.CreateGroup(world.Group{ID: "last", Users: []string{"default"}})), "UserGroupQuotaExceeded", "100")
+	for i := range 40 {
+		must(t, only(w.CreateCache(world.Cache{Kind: world.ServerlessCache, Name: fmt.Sprint("s", i)})))
+	}
+	refused(t, "the serverless cache 41", only(w.CreateCache(world.Cache{Kind: world.ServerlessCache, Name: "last"})), "ServerlessCacheQuotaForCustomerExceededFault", "40")
+	must(t, only(w.RemoveCache(world.ServerlessCache, "s7")), only(w.CreateCache(world.Cache{Kind: world.ServerlessCache, Name: "last"})))
 	for i := range 150 {
 		must(t, only(w.CreateSubnetGroup(world.SubnetGroup{Name: fmt.Sprint("n", i), Subnets: []string{"subnet-1"}})))
 	}

@@ -297,6 +297,8 @@ func TestConditionsSeeTheKeysThatAWSLists(t *testing.T) {
 		{`{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`, false, false, false},
 		{`{"IpAddress":{"aws:VpcSourceIp":"127.0.0.0/8"}}`, false, true, false},
 		{`{"StringEquals":{"aws:ResourceTag/env":"test"}}`, true, true, true},
+		{`{"Null":{"aws:SourceVpc":"false"}}`, false, false, false},
+		{`{"Null":{"aws:SourceVpce":"false"}}`, false, false, false},
 		{`{"StringEquals":{"aws:ResourceTag/tier":"one"}}`, false, false, false}, // the cache has it, the user not
 		{`{"StringEqualsIfExists":{"aws:ResourceTag/tier":"one"}}`, true, true, true},
 		{`{"StringEquals":{"elasticache:UserAuthenticationMode":"iam"}}`, true, true, false},
@@ -314,6 +316,21 @@ func TestConditionsSeeTheKeysThatAWSLists(t *testing.T) {
 			if !v.Allowed && !strings.Contains(v.Reason, "condition") {
 				t.Errorf("%s on %s does not name the condition: %s", test.condition, kind, v.Reason)
 			}
+		}
+	}
+}
+
+func TestConditionsOnAPublicEndpointSeeNoAddress(t *testing.T) {
+	s := newSetting(t, world.ServerlessCache)
+	s.cache.Public = true
+	for condition, want := range map[string]bool{
+		`{"IpAddress":{"aws:SourceIp":"127.0.0.0/8"}}`:          false,
+		`{"IpAddress":{"aws:VpcSourceIp":"127.0.0.0/8"}}`:       false,
+		`{"StringEquals":{"aws:ResourceTag/env":"test"}}`:       true,
+		`{"NumericGreaterThan":{"aws:EpochTime":"1577836800"}}`: true,
+	} {
+		if v := s.authorize(keyOf(t, s.World, on(allow("*", "*"), condition))); v.Allowed != want {
+			t.Errorf("%s: %+v, want %v", condition, v, want)
 		}
 	}
 }

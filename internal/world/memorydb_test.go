@@ -74,7 +74,7 @@ func TestTheServicesShareNoNamesAndNoQuotas(t *testing.T) {
 	if tags, err := w.Tags(world.MemoryDB, w.MemoryDBARN("subnetgroup", "Net")); err != nil || tags["of"] != world.MemoryDB {
 		t.Errorf("Tags() = %v, %v", tags, err)
 	}
-	for i := range 198 { // and open-access and app
+	for i := range 199 { // and app, besides open-access
 		must(t, only(w.CreateGroup(world.Group{Service: world.MemoryDB, ID: fmt.Sprint("g", i)})))
 	}
 	refused(t, "the ACL 201", only(w.CreateGroup(world.Group{Service: world.MemoryDB, ID: "last"})), "UserGroupQuotaExceeded", "200")

@@ -34,6 +34,7 @@ func TestAWorldIsTheSameAfterSavingAndLoading(t *testing.T) {
 		w.PutUser(world.User{Name: "with-password", Auth: world.AuthPassword, Passwords: []world.Secret{"a-password-of-16-characters"}}),
 		w.PutGroup(world.Group{ID: "orders", Users: []string{"orders-default", "orders-app"}}),
 		w.PutCache(world.Cache{Name: "orders", Group: "orders", Tags: map[string]string{"env": "test"}}),
+		w.PutCache(world.Cache{Kind: world.ServerlessCache, Name: "public", Public: true, Engine: "valkey", Version: "9.0", Group: "default.iam-user-group"}),
 		w.PutCache(world.Cache{Name: "gone"}), w.DeleteCache("gone"),
 		w.PutRole(world.Role{Name: "app", Attached: []string{arn}, Inline: map[string]string{"own": policyOf(deny("sts:*", "*"))}}))
 	key := keyOf(t, w, allow("sts:AssumeRole", "*"))

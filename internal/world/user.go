@@ -35,9 +35,19 @@ var quotas = map[string]struct{ users, groups, subnetGroups int }{
 	MemoryDB:    {2000, 200, 300},
 }
 
-// defaultUser is the name of the user who is meant when a client names none, and
-// the id of the one that every account has from the beginning, in either service.
+// defaultUser is the name of the user who is meant when a client names none.
 const defaultUser = "default"
+
+// Ids of users and of the group that every account has from the beginning and nobody
+// can change or delete: default stands for nobody having to sign in, the others are
+// for caches with public endpoints (ElastiCache user guide, "Role-based access
+// control" and "Authenticating with IAM"). What the others are like but for signing in
+// with IAM is not documented. No other id has a dot.
+const (
+	openID     = "default"
+	iamUserID  = "default.iam-user"
+	iamGroupID = "default.iam-user-group"
+)
 
 // A User is an ElastiCache or MemoryDB user: one whom Redis knows, not IAM.
 type User struct {
@@ -102,25 +112,60 @@ func of(service, id string) string { return service + "/" + strings.ToLower(id) 
 // countOf is how many rows are of a service, by their keys.
 func countOf[V any](rows map[string]V, service string) (n int) {
 	for key := range rows {
-		if strings.HasPrefix(key, of(service, "")) {
+		if strings.HasPrefix(key, of(service, "")) && !premade[key] {
 			n++
 		}
 	}
 	return n
 }
 
-// premade is the user that every account has: it stands for nobody having to sign
-// in, and can be neither changed nor deleted (ElastiCache user guide, "Role-based
-// access control"; MemoryDB user guide, "Authenticating users with Access Control
-// Lists"). The access strings are those that DescribeUsers shows on AWS.
-func premade(service, everything string) user {
-	access, _ := acl.Parse(everything) // it is a constant
-	return user{User: User{Service: service, ID: defaultUser, Name: defaultUser, Engine: "redis", Auth: AuthNoPassword, Access: everything}, access: access}
+// premade are the keys of the users and groups that every account has and that count
+// for no quota.
+var premade = map[string]bool{
+	of(ElastiCache, openID): true, of(ElastiCache, iamUserID): true, of(ElastiCache, iamGroupID): true,
+	of(MemoryDB, openID): true, of(MemoryDB, openAccess): true,
 }
 
-func (u User) premade() bool { return u.ID == defaultUser }
+// makePremade makes them. The access strings are those that DescribeUsers shows on AWS.
+func (w *World) makePremade() {
+	for _, u := range []User{
+		{Service: ElastiCache, ID: openID, Engine: "redis", Auth: AuthNoPassword, Access: "on ~* +@all"},
+		{Service: ElastiCache, ID: iamUserID, Engine: "valkey", Auth: AuthIAM, Access: "on ~* +@all"},
+		{Service: MemoryDB, ID: openID, Engine: "redis", Auth: AuthNoPassword, Access: "on ~* &* +@all"},
+	} {
+		u.Name = u.ID
+		access, _ := acl.Parse(u.Access) // it is a constant
+		w.users.rows[of(u.Service, u.ID)] = user{User: u, access: access}
+	}
+	for _, g := range []Group{
+		{Service: ElastiCache, ID: iamGroupID, Engine: "valkey", Users: []string{iamUserID}},
+		{Service: MemoryDB, ID: openAccess, Engine: "redis", Users: []string{openID}},
+	} {
+		w.groups.rows[of(g.Service, g.ID)] = group{Group: g}
+	}
+}
 
-var errPremade = errorf("InvalidParameterValue", "User %s cannot be modified or deleted.", defaultUser)
+func (u User) premade() bool  { return premade[of(u.Service, u.ID)] }
+func (g Group) premade() bool { return premade[of(g.Service, g.ID)] }
+
+// checkPremade refuses to change or delete a user that every account has.
+func (u User) checkPremade() error {
+	if u.premade() {
+		return errorf("InvalidParameterValue", "User %s cannot be modified or deleted.", u.ID)
+	}
+	return nil
+}
+
+// checkPremade likewise; MemoryDB has words of its own for either.
+func (g Group) checkPremade(done string) error {
+	switch {
+	case g.premade() && g.Service == MemoryDB:
+		return errorf("InvalidParameterValue", "%s ACL can't be %s.", g.ID, done)
+	case g.premade():
+		return errorf("InvalidParameterValue", "User group %s cannot be modified or deleted.", g.ID)
+	}
+	return nil
+}
 
 // newUser is a user with its defaults, if it keeps the rules.
 func newUser(u User) (user, error) {
@@ -154,9 +199,9 @@ func (u User) check() error {
 	switch {
 	case !isService(u.Service):
 		return notAService
-	case len(u.ID) > 40 || !idPattern.MatchString(u.ID):
+	case len(u.ID) > 40 || !idPattern.MatchString(u.ID) && !u.premade():
 		return errorf("InvalidParameterValue", "user id must be at most 40 letters, digits and single hyphens, a letter first")
-	case len(u.Name) > 40 || !idPattern.MatchString(u.Name):
+	case len(u.Name) > 40 || u.Name != u.ID && !idPattern.MatchString(u.Name):
 		return errorf("InvalidParameterValue", "user name must be at most 40 letters, digits and single hyphens, a letter first")
 	case !isEngine(u.Engine):
 		return notAnEngine
@@ -201,8 +246,8 @@ func (w *World) PutUser(u User) error {
 
 // storeUser puts a user that still fits its groups.
 func (w *World) storeUser(u user) error {
-	if u.premade() {
-		return errPremade
+	if err := u.checkPremade(); err != nil {
+		return err
 	}
 	w.users.put(of(u.Service, u.ID), u)
 	for _, g := range w.groups.rows {
@@ -279,7 +324,7 @@ func (w *World) activeUser(service, id string) (user, error) {
 	case !ok:
 		return u, noCacheUser(id)
 	case u.premade():
-		return u, errPremade
+		return u, u.checkPremade()
 	}
 	if doing := w.underWay(u.State); doing != "" {
 		return u, errorf("InvalidUserState", "User %s is not in active state but in %s.", u.ID, doing)
@@ -321,8 +366,8 @@ func (w *World) RemoveUser(service, id string) (info UserInfo, err error) {
 // dropUser takes a user out of its groups, and of the world unless its deletion is
 // to last.
 func (w *World) dropUser(u user, lasting state) error {
-	if u.premade() {
-		return errPremade
+	if err := u.checkPremade(); err != nil {
+		return err
 	}
 	for key, g := range w.groups.rows {
 		i := slices.Index(g.Users, u.ID)

@@ -16,8 +16,6 @@ const maxGroupUsers = 100
 // Control Lists").
 const openAccess = "open-access"
 
-func (g Group) premade() bool { return g.Service == MemoryDB && g.ID == openAccess }
-
 // A Group is an ElastiCache user group or a MemoryDB ACL.
 type Group struct {
 	Service string // zero means ElastiCache
@@ -56,7 +54,7 @@ func newGroup(g Group) (group, error) {
 		return group{}, notAService
 	case !isEngine(g.Engine):
 		return group{}, notAnEngine
-	case len(g.ID) > 40 || !idPattern.MatchString(g.ID):
+	case len(g.ID) > 40 || !idPattern.MatchString(g.ID) && !g.premade():
 		return group{}, errorf("InvalidParameterValue", "a user group id or ACL name must be at most 40 letters, digits and single hyphens, a letter first")
 	}
 	return group{Group: g}, checkCacheTags(g.Tags)
@@ -74,8 +72,8 @@ func (w *World) PutGroup(g Group) error {
 
 // storeGroup puts a group that keeps the rules about its users and its caches.
 func (w *World) storeGroup(g group) error {
-	if g.premade() {
-		return errorf("InvalidParameterValue", "%s ACL can't be modified.", openAccess)
+	if err := g.checkPremade("modified"); err != nil {
+		return err
 	}
 	if err := w.checkMembers(g.Group); err != nil {
 		return err
@@ -102,6 +100,7 @@ func (w *World) cachesOf(g Group) (all []cache) {
 // checkMembers holds the rules about who may be together in a group.
 func (w *World) checkMembers(g Group) error {
 	names := map[string]bool{}
+	public := slices.ContainsFunc(w.cachesOf(g), func(c cache) bool { return c.Public })
 	for _, id := range g.Users {
 		u, ok := w.userOf(g.Service, id)
 		switch {
@@ -111,6 +110,8 @@ func (w *World) checkMembers(g Group) error {
 			return errorf("InvalidParameterValue", "User %s is in the ACL %s only.", defaultUser, openAccess)
 		case names[u.Name]:
 			return errorf("DuplicateUserName", "two users of the group have the name %s", u.Name)
+		case public && u.Auth != AuthIAM:
+			return errorf("InvalidParameterCombination", "the user group of a public endpoint has users with IAM only, and %s is another", id)
 		case g.Engine == "redis" && u.Engine == "valkey":
 			return errorf("InvalidParameterValue", "user %s has engine valkey, the group has engine redis", id)
 		case g.Engine == "valkey" && u.Auth == AuthNoPassword:
@@ -240,8 +241,8 @@ func (w *World) RemoveGroup(service, id string) (info GroupInfo, err error) {
 		if err != nil {
 			return err
 		}
-		if g.premade() {
-			return errorf("InvalidParameterValue", "%s ACL can't be deleted.", openAccess)
+		if err := g.checkPremade("deleted"); err != nil {
+			return err
 		}
 		if used := w.cachesOf(g.Group); len(used) > 0 {
 			return errorf("InvalidUserGroupState", "%s is associated with %s: it must be disassociated first.", g.title(), used[0].Name)

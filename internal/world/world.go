@@ -89,9 +89,7 @@ func New(region, accountID string) *World {
 	add(w, &w.saml, table[samlProvider]{name: "saml-provider", pack: packSAMLProvider, unpack: unpackSAMLProvider, quiet: true})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
-	w.users.rows[of(ElastiCache, defaultUser)] = premade(ElastiCache, "on ~* +@all")
-	w.users.rows[of(MemoryDB, defaultUser)] = premade(MemoryDB, "on ~* &* +@all")
-	w.groups.rows[of(MemoryDB, openAccess)] = group{Group: Group{Service: MemoryDB, ID: openAccess, Engine: "redis", Users: []string{defaultUser}}}
+	w.makePremade()
 	return w
 }
 
