@@ -16,8 +16,9 @@ type Key struct {
 	Inactive     bool
 	Created      time.Time
 	Principal    Principal
-	Session      []SessionPolicy  // none means that none were passed
-	session      []*policy.Policy // the same, parsed
+	Tags         map[string]string // of a session, which are aws:PrincipalTag/… beside those of the role
+	Session      []SessionPolicy   // none means that none were passed
+	session      []*policy.Policy  // the same, parsed
 }
 
 // A SessionPolicy limits a session of a role.

@@ -141,8 +141,10 @@ func (w *World) callContext(k Key, source string) policy.Context {
 		context.Set("aws:PrincipalArn", w.roleARN(k.Principal.Account, r.Path, k.Principal.Name))
 		tags = r.Tags
 	}
-	for k, v := range tags {
-		context.Set("aws:PrincipalTag/"+k, v)
+	for _, tags := range []map[string]string{tags, k.Tags} { // those of the session count where both have one
+		for k, v := range tags {
+			context.Set("aws:PrincipalTag/"+k, v)
+		}
 	}
 	return context
 }
@@ -321,24 +323,6 @@ func (w *World) IssueSession(role, session string) (Key, error) {
 	return w.issue(sessionOf(r, session), min(time.Hour, r.MaxSession), nil, nil)
 }
 
-// InstanceSession issues credentials of its role to an instance. EC2 must be let by
-// the role's trust policy.
-func (w *World) InstanceSession(instance string) (Key, error) {
-	name, ok := w.InstanceRole(instance)
-	r, found := w.Role(name)
-	if !ok || !found {
-		return Key{}, noRole(name)
-	}
-	w.mu.RLock()
-	trust := w.roles.rows[named(w.Account, name)].trust
-	w.mu.RUnlock()
-	request := policy.Request{Principal: ServiceEC2, Action: "sts:AssumeRole", Resource: w.RoleARN(name), Context: policy.Context{}}
-	if trust.DecideTrust(request).Effect != policy.Allow {
-		return Key{}, errorf("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role %s.", name)
-	}
-	return w.issue(sessionOf(r, instance), min(time.Hour, r.MaxSession), nil, nil)
-}
-
 // Limits of GetSessionToken (STS API Reference).
 const (
 	DefaultSessionToken = 12 * time.Hour
@@ -366,25 +350,39 @@ func sessionOf(r Role, session string) Principal {
 }
 
 func (w *World) issue(holder Principal, duration time.Duration, documents []SessionPolicy, parsed []*policy.Policy) (Key, error) {
-	now := w.Now()
-	k := Key{
+	var k Key
+	return k, w.change(func() error {
+		k = w.session(holder, duration)
+		k.Session, k.session = documents, parsed
+		w.addSession(k)
+		return nil
+	})
+}
+
+// session makes temporary credentials.
+func (w *World) session(holder Principal, duration time.Duration) Key {
+	if w.SessionTTL > 0 {
+		duration = min(duration, w.SessionTTL)
+	}
+	now := w.now()
+	return Key{
 		ID: "ASIA" + random32(10), Secret: Secret(random64(30)), SessionToken: Secret("IQoJ" + random64(300)),
 		Expires:   now.Add(duration).UTC().Truncate(time.Second),
 		Principal: holder,
 		Created:   now.UTC().Truncate(time.Second),
-		Session:   documents,
-		session:   parsed,
 	}
-	return k, w.change(func() error {
-		if now.After(w.sweep) {
-			w.sweep = now.Add(keepExpired)
-			for id, old := range w.keys.rows {
-				if !old.Expires.IsZero() && now.After(old.Expires.Add(keepExpired)) {
-					w.keys.delete(id)
-				}
+}
+
+// addSession keeps temporary credentials, and throws expired ones away.
+func (w *World) addSession(k Key) {
+	now := w.now()
+	if now.After(w.sweep) {
+		w.sweep = now.Add(keepExpired)
+		for id, old := range w.keys.rows {
+			if !old.Expires.IsZero() && now.After(old.Expires.Add(keepExpired)) {
+				w.keys.delete(id)
 			}
 		}
-		w.keys.put(k.ID, k)
-		return nil
-	})
+	}
+	w.keys.put(k.ID, k)
 }

@@ -30,9 +30,11 @@ type World struct {
 	Save func(records map[string][]byte) error `json:"-"`
 
 	// StateDelay is how long a change that comes by AWS's API is shown as creating,
-	// modifying or deleting; it is made at once all the same. Set it, and OneNode, before
-	// the world is shared.
+	// modifying or deleting; it is made at once all the same. Set it, and what
+	// follows, before the world is shared.
 	StateDelay time.Duration
+	// SessionTTL shortens the life of temporary credentials; zero means not at all.
+	SessionTTL time.Duration
 	// OneNode is why a cache can have one node only; nil means that it can have several.
 	OneNode error `json:"-"`
 
@@ -47,8 +49,10 @@ type World struct {
 	managed   table[managed] // policies by ARN
 	profiles  table[InstanceProfile]
 	instances table[Instance]
-	keys      table[Key]     // by id
-	used      map[string]Use // of long-term keys, by id
+	workloads table[Workload]   // by kind, namespace and name
+	keys      table[Key]        // by id
+	used      map[string]Use    // of long-term keys, by id
+	holding   map[string]string // keys of sessions, by id of the instance or workload that has got it last; not saved
 	clock     table[time.Duration]
 	tables    []saver
 	running   map[string]RunningCache // by name of the cache; not saved; nil if nobody tells
@@ -70,6 +74,7 @@ func New(region, accountID string) *World {
 		Region:    cmp.Or(region, DefaultRegion),
 		Account:   cmp.Or(accountID, DefaultAccount),
 		used:      map[string]Use{},
+		holding:   map[string]string{},
 		journal:   journal{changed: map[string]func() ([]byte, error){}},
 	}
 	add(w, &w.users, table[user]{name: "user", pack: packUser, unpack: unpackUser})
@@ -81,6 +86,7 @@ func New(region, accountID string) *World {
 	add(w, &w.managed, table[managed]{name: "policy", pack: packManaged, unpack: unpackManaged, quiet: true})
 	add(w, &w.profiles, table[InstanceProfile]{name: "instance-profile", pack: plain[InstanceProfile], unpack: fromJSON[InstanceProfile], quiet: true})
 	add(w, &w.instances, table[Instance]{name: "instance", pack: plain[Instance], unpack: fromJSON[Instance]})
+	add(w, &w.workloads, table[Workload]{name: "workload", pack: packWorkload, unpack: unpackWorkload, quiet: true})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
 	w.users.rows[of(ElastiCache, defaultUser)] = premade()
