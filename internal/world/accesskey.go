@@ -16,9 +16,9 @@ type Key struct {
 	Inactive     bool
 	Created      time.Time
 	Principal    Principal
-	Tags         map[string]string // of a session, which are aws:PrincipalTag/… beside those of the role
-	Session      []SessionPolicy   // none means that none were passed
-	session      []*policy.Policy  // the same, parsed
+	Session      []SessionPolicy  // none means that none were passed
+	session      []*policy.Policy // the same, parsed
+	Context      policy.Context   `json:",omitempty"` // condition keys of the session, such as aws:PrincipalTag/…
 }
 
 // A SessionPolicy limits a session of a role.

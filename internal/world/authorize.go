@@ -141,11 +141,10 @@ func (w *World) callContext(k Key, source string) policy.Context {
 		context.Set("aws:PrincipalArn", w.roleARN(k.Principal.Account, r.Path, k.Principal.Name))
 		tags = r.Tags
 	}
-	for _, tags := range []map[string]string{tags, k.Tags} { // those of the session count where both have one
-		for k, v := range tags {
-			context.Set("aws:PrincipalTag/"+k, v)
-		}
+	for k, v := range tags {
+		context.Set("aws:PrincipalTag/"+k, v)
 	}
+	maps.Copy(context, k.Context) // whose tags come before those of the role
 	return context
 }
 
@@ -217,7 +216,7 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	return w.issue(sessionOf(role, r.Session), duration, documents, parsed)
+	return w.issue(Key{Principal: sessionOf(role, r.Session), Session: documents, session: parsed}, duration)
 }
 
 // check holds what STS asks of a request before it looks at the role.
@@ -320,7 +319,7 @@ func (w *World) IssueSession(role, session string) (Key, error) {
 	if !ok {
 		return Key{}, noRole(role)
 	}
-	return w.issue(sessionOf(r, session), min(time.Hour, r.MaxSession), nil, nil)
+	return w.issue(Key{Principal: sessionOf(r, session)}, min(time.Hour, r.MaxSession))
 }
 
 // Limits of GetSessionToken (STS API Reference).
@@ -341,7 +340,7 @@ func (w *World) SessionToken(caller Key, duration time.Duration) (Key, error) {
 	case caller.Principal.Type == Root:
 		duration = min(duration, rootSessionToken)
 	}
-	return w.issue(caller.Principal, duration, nil, nil)
+	return w.issue(Key{Principal: caller.Principal}, duration)
 }
 
 // sessionOf is the holder of a session of a role.
@@ -349,33 +348,23 @@ func sessionOf(r Role, session string) Principal {
 	return Principal{Account: r.Account, Type: AssumedRole, Name: r.Name, Session: session, ID: r.ID + ":" + session}
 }
 
-func (w *World) issue(holder Principal, duration time.Duration, documents []SessionPolicy, parsed []*policy.Policy) (Key, error) {
-	var k Key
-	return k, w.change(func() error {
-		k = w.session(holder, duration)
-		k.Session, k.session = documents, parsed
-		w.addSession(k)
+// issue makes temporary credentials of a key that says whom they stand for.
+func (w *World) issue(k Key, duration time.Duration) (Key, error) {
+	err := w.change(func() error {
+		k = w.addSession(k, duration)
 		return nil
 	})
+	return k, err
 }
 
-// session makes temporary credentials.
-func (w *World) session(holder Principal, duration time.Duration) Key {
+// addSession is issue within a change. It throws away what has long expired.
+func (w *World) addSession(k Key, duration time.Duration) Key {
 	if w.SessionTTL > 0 {
 		duration = min(duration, w.SessionTTL)
 	}
 	now := w.now()
-	return Key{
-		ID: "ASIA" + random32(10), Secret: Secret(random64(30)), SessionToken: Secret("IQoJ" + random64(300)),
-		Expires:   now.Add(duration).UTC().Truncate(time.Second),
-		Principal: holder,
-		Created:   now.UTC().Truncate(time.Second),
-	}
-}
-
-// addSession keeps temporary credentials, and throws expired ones away.
-func (w *World) addSession(k Key) {
-	now := w.now()
+	k.ID, k.Secret, k.SessionToken = "ASIA"+random32(10), Secret(random64(30)), Secret("IQoJ"+random64(300))
+	k.Created, k.Expires = now.UTC().Truncate(time.Second), now.Add(duration).UTC().Truncate(time.Second)
 	if now.After(w.sweep) {
 		w.sweep = now.Add(keepExpired)
 		for id, old := range w.keys.rows {
@@ -385,4 +374,5 @@ func (w *World) addSession(k Key) {
 		}
 	}
 	w.keys.put(k.ID, k)
+	return k
 }

@@ -90,7 +90,7 @@ func (w *World) PutWorkload(l Workload) (Workload, error) {
 		return l, err
 	}
 	l.ID, l.Token = uuid(), Secret(random32(30))
-	return l, w.change(func() error {
+	err := w.change(func() error {
 		if _, ok := w.roles.get(named(w.Account, l.Role)); !ok {
 			return noRole(l.Role)
 		}
@@ -102,6 +102,7 @@ func (w *World) PutWorkload(l Workload) (Workload, error) {
 		w.workloads.put(l.key(), l)
 		return nil
 	})
+	return l, err
 }
 
 // uuid is a random UUID.
@@ -172,7 +173,7 @@ func (w *World) granted(g grant) (k Key, err error) {
 	if k, ok := w.holds(g); ok {
 		return k, nil
 	}
-	return k, w.change(func() error {
+	err = w.change(func() error {
 		var ok bool
 		if k, ok = w.held(g); ok {
 			return nil
@@ -184,12 +185,15 @@ func (w *World) granted(g grant) (k Key, err error) {
 		if err := w.trusts(r, g); err != nil {
 			return err
 		}
-		k = w.session(sessionOf(r.Role, g.session), min(time.Hour, r.MaxSession))
-		k.Tags = g.tags
-		w.addSession(k)
+		k = Key{Principal: sessionOf(r.Role, g.session), Context: policy.Context{}}
+		for name, value := range g.tags {
+			k.Context.Set("aws:PrincipalTag/"+name, value)
+		}
+		k = w.addSession(k, min(time.Hour, r.MaxSession))
 		w.holding[g.holder] = k.ID
 		return nil
 	})
+	return k, err
 }
 
 // holds is held for those that only look.
