@@ -1,0 +1,296 @@
+package clients_test
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/goredis"
+	"github.com/redis/go-redis/v9"
+)
+
+const asWorkload = "CLIENTS_TEST_WORKLOAD" // set: the test binary is a program that signs in
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asWorkload) == "" {
+		os.Exit(m.Run())
+	}
+	if err := signInForEachLine(context.Background()); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// signInForEachLine is a program as docs/workloads.md has it. Each line of its input
+// is a connection of its own.
+func signInForEachLine(ctx context.Context) error {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) {
+		o.ExpiryWindow = 0 // not minutes before credentials end, which here end so soon
+	}))
+	if err != nil {
+		return err
+	}
+	pem, err := os.ReadFile(os.Getenv("REDIAM_CA"))
+	if err != nil {
+		return err
+	}
+	ca := x509.NewCertPool()
+	ca.AppendCertsFromPEM(pem)
+	signer := &rediam.Signer{Service: rediam.Service(os.Getenv("REDIAM_SERVICE")), Cache: os.Getenv("REDIAM_CACHE"), User: os.Getenv("REDIAM_USER"),
+		Serverless: os.Getenv("REDIAM_SERVERLESS") == "true", Region: cfg.Region, Credentials: cfg.Credentials}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		options := &redis.Options{Addr: os.Getenv("REDIAM_ENDPOINT"), TLSConfig: &tls.Config{RootCAs: ca}, MaxRetries: -1}
+		if err := goredis.Configure(options, signer, rediam.Renewal{}); err != nil {
+			return err
+		}
+		client := redis.NewClient(options)
+		answer, err := client.Set(ctx, "foo1", "bar1", 0).Result()
+		if err != nil {
+			answer = strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		fmt.Println(answer)
+		client.Close()
+	}
+	return nil
+}
+
+// A program runs with a workload's environment and no other.
+type program struct {
+	input  io.Writer
+	output *bufio.Reader
+}
+
+func start(t *testing.T, environ []string) program {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append([]string{asWorkload + "=1", "HOME=" + t.TempDir()}, environ...)
+	cmd.Stderr = os.Stderr
+	input, err := cmd.StdinPipe()
+	must(t, err)
+	output, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		cancel()
+		cmd.Wait() // it was killed
+	})
+	return program{input, bufio.NewReader(output)}
+}
+
+// signIn is what SET on a new connection gives.
+func (p program) signIn(t *testing.T) string {
+	t.Helper()
+	_, err := io.WriteString(p.input, "\n")
+	must(t, err)
+	line, err := p.output.ReadString('\n')
+	if err != nil {
+		t.Fatalf("the program has ended: %v", err)
+	}
+	return strings.TrimSuffix(line, "\n")
+}
+
+// workloads are the ways in which programs get credentials: what they are started
+// with, and whose the sign-ins are then.
+var workloads = []struct {
+	name    string
+	start   func(t *testing.T, srv *emulator.Server) (environ []string)
+	session string
+	frozen  bool // the credentials that it has been started with are all that it ever has
+}{
+	{"EC2", started(emulator.EC2), `demo-app/i-[0-9a-f]{17}`, false},
+	{"ECS", started(emulator.ECS), `demo-app/demo`, false},
+	{"Lambda", started(emulator.Lambda), `demo-app/demo`, true},
+	{"EKS Pod Identity", started(emulator.PodIdentity), `demo-app/eks-demo-demo-[0-9a-f-]{36}`, false},
+	{"an SSO profile", started(emulator.SSO), `demo-app/demo`, false},
+	{"a cross-account role", assuming("agreed"), `shared/app`, false},
+}
+
+func started(kind emulator.WorkloadKind) func(*testing.T, *emulator.Server) []string {
+	return func(t *testing.T, srv *emulator.Server) []string {
+		t.Helper()
+		environ, err := srv.StartWorkload(emulator.Workload{Kind: kind})
+		must(t, err)
+		return environ
+	}
+}
+
+// assuming is a profile that assumes the role shared, which wants an external id. The
+// emulator has one account: the role is in it.
+func assuming(externalID string) func(*testing.T, *emulator.Server) []string {
+	return func(t *testing.T, srv *emulator.Server) []string {
+		t.Helper()
+		role, _ := srv.Role(emulator.DefaultRole)
+		must(t, srv.PutRole(emulator.Role{Name: "shared", Inline: role.Inline, Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+			"Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Condition":{"StringEquals":{"sts:ExternalId":"agreed"}}}]}`}))
+		must(t, srv.PutIAMUser(emulator.IAMUser{Name: "app", Inline: map[string]string{
+			"assume": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"arn:aws:iam::123456789012:role/shared"}]}`}}))
+		k, err := srv.CreateAccessKey("app")
+		must(t, err)
+		file := filepath.Join(t.TempDir(), "config")
+		must(t, os.WriteFile(file, fmt.Appendf(nil, "[profile own]\naws_access_key_id = %s\naws_secret_access_key = %s\n[profile other]\nrole_arn = %s\nsource_profile = own\nexternal_id = %s\nrole_session_name = app\n",
+			k.ID, string(k.Secret), srv.RoleARN("shared"), externalID), 0o600))
+		environ := []string{"AWS_CONFIG_FILE=" + file, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_PROFILE=other"}
+		for _, variable := range srv.Environ() {
+			if !strings.HasPrefix(variable, "AWS_ACCESS_") && !strings.HasPrefix(variable, "AWS_SECRET_") {
+				environ = append(environ, variable)
+			}
+		}
+		return environ
+	}
+}
+
+var everyKind = []struct {
+	name   string
+	config emulator.Config
+}{
+	{"a replication group", emulator.Config{}},
+	{"a replication group in cluster mode", emulator.Config{Nodes: 1}},
+	{"a serverless cache", emulator.Config{Kind: emulator.ServerlessCache}},
+	{"a MemoryDB cluster", emulator.Config{Kind: emulator.Cluster}},
+}
+
+// emulated starts an emulator whose temporary credentials live that long.
+func emulated(t *testing.T, c emulator.Config, life time.Duration) *emulator.Server {
+	t.Helper()
+	c.Engine, c.SessionTTL = "embedded", life
+	return emulator.Start(t, c)
+}
+
+func TestEachWorkloadSignsInToEachCacheAndAgainWhenItsCredentialsHaveExpired(t *testing.T) {
+	const life = 20 * time.Second
+	var again []func()
+	for _, w := range workloads {
+		for _, kind := range everyKind {
+			name := w.name + " " + kind.name
+			srv := emulated(t, kind.config, life)
+			p := start(t, w.start(t, srv))
+			first := wantSignedIn(t, srv, p.signIn(t), w.session)
+			again = append(again, func() {
+				t.Run(name, func(t *testing.T) {
+					if w.frozen {
+						if answer := p.signIn(t); !strings.HasPrefix(answer, "WRONGPASS") {
+							t.Errorf("with credentials that have expired: %s", answer)
+						}
+						wantLast(t, srv, first, "credentials-expired")
+						p = start(t, w.start(t, srv))
+					}
+					if second := wantSignedIn(t, srv, p.signIn(t), w.session); second == first {
+						t.Errorf("the access key %s has not been replaced", first)
+					}
+				})
+			})
+		}
+	}
+	time.Sleep(life) // all have expired now, by the SDK's clock too
+	for _, signIn := range again {
+		signIn()
+	}
+}
+
+// wantSignedIn is the access key of the last sign-in, which must have been admitted.
+func wantSignedIn(t *testing.T, srv *emulator.Server, answer, session string) (key string) {
+	t.Helper()
+	events := srv.Events()
+	if answer != "OK" || len(events) == 0 {
+		t.Fatalf("the program has printed %s, and the events are %s", answer, describe(events))
+	}
+	last := events[len(events)-1]
+	if want := regexp.MustCompile(`^arn:aws:sts::123456789012:assumed-role/` + session + `$`); !last.Admitted() || !want.MatchString(last.Principal) {
+		t.Errorf("want a sign-in of %s, the last event is %s", session, describe(events[len(events)-1:]))
+	}
+	return last.AccessKey
+}
+
+// GLIDE has an SDK of its own, that of Rust. Each of its processes asks for credentials
+// once: they last longer than it.
+func TestGLIDESignsInWithTheCredentialsOfEachWorkload(t *testing.T) {
+	for _, w := range workloads {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			glide := node(t, "glide", "@valkey/valkey-glide", "glide.js")
+			const life = 2 * time.Minute
+			srv := emulated(t, emulator.Config{}, life)
+			keys := map[string]bool{}
+			for range 2 {
+				output, ok := glide.run(t, append(place(t, srv), w.start(t, srv)...), "elasticache", emulator.DefaultCache, emulator.DefaultUser, srv.Region())
+				if !ok {
+					output = cmp.Or(output, "nothing")
+				} else {
+					output = "OK"
+				}
+				keys[wantSignedIn(t, srv, output, w.session)] = true
+				srv.Advance(life)
+			}
+			if len(keys) != 2 {
+				t.Errorf("access keys %v, want two", keys)
+			}
+		})
+	}
+}
+
+func TestTheProxySignsInWithTheCredentialsOfEachWorkload(t *testing.T) {
+	rediam := filepath.Join(t.TempDir(), "rediam")
+	if out, err := exec.Command("go", "build", "-o", rediam, "../../cmd/rediam").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, w := range workloads {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			const life = 6 * time.Minute // the SDK takes none from a container that end within 5
+			srv := emulated(t, emulator.Config{}, life)
+			first := wantSignedIn(t, srv, throughProxy(t, rediam, w.start(t, srv))(), w.session)
+			srv.Advance(life)
+			if second := wantSignedIn(t, srv, throughProxy(t, rediam, w.start(t, srv))(), w.session); second == first {
+				t.Errorf("the access key %s has not been replaced", first)
+			}
+		})
+	}
+}
+
+// throughProxy runs a proxy; what it returns is what SET on a new connection gives.
+func throughProxy(t *testing.T, rediam string, environ []string) func() string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	socket := filepath.Join(t.TempDir(), "s")
+	cmd := exec.CommandContext(ctx, rediam, "proxy", "--unix", socket)
+	cmd.Env = append([]string{"HOME=" + t.TempDir()}, environ...)
+	said, err := cmd.StderrPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		cancel()
+		cmd.Wait() // it was killed
+	})
+	lines := bufio.NewReader(said)
+	if line, err := lines.ReadString('\n'); !strings.Contains(line, "proxy ready") {
+		t.Fatalf("the proxy says %s (%v)", line, err)
+	}
+	go io.Copy(io.Discard, lines)
+	return func() string {
+		client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: -1})
+		defer client.Close()
+		answer, err := client.Set(t.Context(), "foo1", "bar1", 0).Result()
+		if err != nil {
+			return err.Error()
+		}
+		return answer
+	}
+}
