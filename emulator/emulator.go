@@ -351,7 +351,7 @@ func (s *Server) serveAWS() error {
 	mux := http.NewServeMux()
 	mux.Handle("/_rediam/", s.admin())
 	s.handleWorkloads(mux)
-	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL})
+	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL, Refused: s.refusedCall})
 	s.http = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,

@@ -180,3 +180,11 @@ func (s *Server) refused(action, source string, e *Error) {
 	s.log.Info("credentials refused", "action", action, "source", source, "reason", event.Reason, "detail", event.Detail)
 	s.record(event)
 }
+
+// refusedCall notes those calls of the AWS API in which somebody wanted a role.
+func (s *Server) refusedCall(action, address string, e *Error) {
+	if strings.HasPrefix(action, "AssumeRole") {
+		source, _, _ := net.SplitHostPort(address)
+		s.refused(action, source, e)
+	}
+}

@@ -294,3 +294,91 @@ func throughProxy(t *testing.T, rediam string, environ []string) func() string {
 		return answer
 	}
 }
+
+// trusting is a trust policy of the default role, of statements.
+func trusting(t *testing.T, srv *emulator.Server, statements string) {
+	t.Helper()
+	role, _ := srv.Role(emulator.DefaultRole)
+	role.Trust = `{"Version":"2012-10-17","Statement":[` + statements + `]}`
+	must(t, srv.PutRole(role))
+}
+
+const (
+	trustsEC2       = `{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}`
+	trustsPods      = `{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":"sts:AssumeRole"}`
+	trustsOtherPods = `{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"],
+		"Condition":{"StringEquals":{"aws:RequestTag/kubernetes-namespace":"payments"}}}`
+)
+
+// trusted starts a workload of a kind after the default role has got a trust policy.
+func trusted(kind emulator.WorkloadKind, statements string) func(*testing.T, *emulator.Server) []string {
+	return func(t *testing.T, srv *emulator.Server) []string {
+		t.Helper()
+		trusting(t, srv, statements)
+		return started(kind)(t, srv)
+	}
+}
+
+// limited starts a task after a change of its role.
+func limited(change func(*testing.T, *emulator.Server, *emulator.Role)) func(*testing.T, *emulator.Server) []string {
+	return func(t *testing.T, srv *emulator.Server) []string {
+		t.Helper()
+		role, _ := srv.Role(emulator.DefaultRole)
+		change(t, srv, &role)
+		must(t, srv.PutRole(role))
+		return started(emulator.ECS)(t, srv)
+	}
+}
+
+var denials = []struct {
+	name           string
+	start          func(t *testing.T, srv *emulator.Server) []string
+	reason, detail string // of the event
+	told           string // to the program
+}{
+	{"a task whose role trusts EC2", trusted(emulator.ECS, trustsEC2), "AccessDenied", "sts:AssumeRole by ecs-tasks.amazonaws.com", "ecs-tasks.amazonaws.com is not authorized to perform sts:AssumeRole"},
+	{"an instance whose role trusts pods", trusted(emulator.EC2, trustsPods), "AssumeRoleUnauthorizedAccess", "sts:AssumeRole by ec2.amazonaws.com", "AssumeRoleUnauthorizedAccess"},
+	{"a pod whose tags are not allowed", trusted(emulator.PodIdentity, trustsPods), "AccessDenied", "sts:TagSession by pods.eks.amazonaws.com", "sts:TagSession"},
+	{"a pod of another namespace", trusted(emulator.PodIdentity, trustsOtherPods), "AccessDenied", "aws:RequestTag/kubernetes-namespace", "sts:AssumeRole"},
+	{"another external id", assuming("another"), "AccessDenied", "sts:ExternalId", "not authorized to perform: sts:AssumeRole"},
+	{"a token of nobody", func(t *testing.T, srv *emulator.Server) []string {
+		return append(started(emulator.ECS)(t, srv), "AWS_CONTAINER_AUTHORIZATION_TOKEN=nobody")
+	}, "UnauthorizedException", "the token is missing or not that of a workload", "the token is missing"},
+	{"a permissions boundary", limited(func(t *testing.T, srv *emulator.Server, role *emulator.Role) {
+		arn, err := srv.PutPolicy("boundary", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)
+		must(t, err)
+		role.Boundary = arn
+	}), "permission-denied", "no permissions boundary allows elasticache:Connect", "WRONGPASS"},
+	{"a session tag that Connect does not know", limited(func(t *testing.T, _ *emulator.Server, role *emulator.Role) {
+		role.Inline = map[string]string{"connect": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"elasticache:Connect","Resource":"*",
+			"Condition":{"StringEquals":{"aws:PrincipalTag/kubernetes-namespace":"default"}}}]}`}
+	}), "permission-denied", "aws:PrincipalTag/kubernetes-namespace", "WRONGPASS"},
+}
+
+func TestWhatDoesNotFitIsDeniedAndTheEventSaysWhy(t *testing.T) {
+	for _, d := range denials {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+			if answer := start(t, d.start(t, srv)).signIn(t); !strings.Contains(answer, d.told) {
+				t.Errorf("the program has printed %s, want %s", answer, d.told)
+			}
+			events := srv.Events()
+			if len(events) == 0 {
+				t.Fatal("there is no event")
+			}
+			if last := events[len(events)-1]; last.Reason != d.reason || !strings.Contains(last.Detail, d.detail) {
+				t.Errorf("the last event is %s, want %s with %s", describe(events[len(events)-1:]), d.reason, d.detail)
+			}
+		})
+	}
+}
+
+// The trust policies above are not at fault: with what they ask for they let in.
+func TestAPodOfTheRightNamespaceIsLetIn(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+	trusting(t, srv, trustsOtherPods)
+	environ, err := srv.StartWorkload(emulator.Workload{Kind: emulator.PodIdentity, Namespace: "payments"})
+	must(t, err)
+	wantSignedIn(t, srv, start(t, environ).signIn(t), `demo-app/eks-demo-demo-[0-9a-f-]{36}`)
+}

@@ -206,7 +206,11 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 	}
 	request := policy.Request{Principal: w.PrincipalARN(caller.Principal), Action: "sts:AssumeRole", Resource: r.RoleARN, Context: context}
 	if !ok || !w.mayAssume(caller, role, trust, request) { // STS does not tell a missing role from a forbidden one
-		return Key{}, errorf("AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", request.Principal, r.RoleARN)
+		e := errorf("AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", request.Principal, r.RoleARN)
+		if e.Detail = "there is no such role"; ok {
+			e.Detail = w.whyNot(caller, trust, request)
+		}
+		return Key{}, e
 	}
 	duration, err := sessionLength(r.Duration, role.MaxSession, caller.Principal.Type)
 	if err != nil {
@@ -250,6 +254,14 @@ func (w *World) mayAssume(caller Key, role Role, trust *policy.Policy, request p
 		return own.Effect != policy.ExplicitDeny && withinLimits(policies, request)
 	}
 	return own.Effect != policy.ExplicitDeny
+}
+
+// whyNot says what keeps a caller from a role.
+func (w *World) whyNot(caller Key, trust *policy.Policy, request policy.Request) string {
+	if decision := trust.DecideTrust(request); decision.Effect != policy.Allow {
+		return decision.Reason()
+	}
+	return w.policiesOf(caller).Decide(request).Reason()
 }
 
 // withinLimits is whether the boundary and the session policies allow a request,
