@@ -10,36 +10,37 @@ import (
 const module = "github.com/rediam/rediam"
 
 // foundations import nothing of ours but where said.
-var foundations = []string{"internal/resp", "internal/command", "internal/sigv4", "internal/policy", "internal/acl", "internal/relay"}
+var foundations = []string{"internal/resp", "internal/command", "internal/sigv4", "internal/policy", "internal/acl", "internal/relay", "internal/federation"}
 
 // mayImport is the architecture: which package may import which of ours, outside
 // tests. The client side (the root) and the emulator never meet below cmd, so
 // that signer and verifier are two implementations that check each other.
 var mayImport = map[string][]string{
-	"":                   {},
-	"internal/resp":      {},
-	"internal/command":   {},
-	"internal/installed": {},               // for tests alone
-	"internal/soak":      {"", "emulator"}, // likewise
-	"internal/dial":      {"", "internal/resp"},
-	"internal/sigv4":     {},
-	"internal/policy":    {},
-	"internal/relay":     {},
-	"internal/statefile": {},
-	"internal/acl":       {"internal/command"},
-	"goredis":            {"", "internal/dial"},
-	"redigo":             {"", "internal/dial"},
-	"valkeygo":           {"", "internal/dial"},
-	"metrics":            {""},
-	"internal/proxy":     {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
-	"internal/world":     {"internal/policy", "internal/acl"},
-	"internal/gate":      append([]string{"internal/world"}, foundations...),
-	"internal/engine":    append([]string{"internal/world"}, foundations...),
-	"internal/awsapi":    append([]string{"internal/world"}, foundations...),
-	"emulator/clients":   {}, // tests alone
-	"examples":           {}, // likewise
-	"emulator":           append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi", "internal/statefile"}, foundations...),
-	"internal/recipes":   {}, // tests alone
+	"":                    {},
+	"internal/resp":       {},
+	"internal/command":    {},
+	"internal/installed":  {},               // for tests alone
+	"internal/soak":       {"", "emulator"}, // likewise
+	"internal/dial":       {"", "internal/resp"},
+	"internal/sigv4":      {},
+	"internal/policy":     {},
+	"internal/relay":      {},
+	"internal/federation": {},
+	"internal/statefile":  {},
+	"internal/acl":        {"internal/command"},
+	"goredis":             {"", "internal/dial"},
+	"redigo":              {"", "internal/dial"},
+	"valkeygo":            {"", "internal/dial"},
+	"metrics":             {""},
+	"internal/proxy":      {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
+	"internal/world":      {"internal/policy", "internal/acl", "internal/federation"},
+	"internal/gate":       append([]string{"internal/world"}, foundations...),
+	"internal/engine":     append([]string{"internal/world"}, foundations...),
+	"internal/awsapi":     append([]string{"internal/world"}, foundations...),
+	"emulator/clients":    {}, // tests alone
+	"examples":            {}, // likewise
+	"emulator":            append([]string{"internal/world", "internal/gate", "internal/engine", "internal/awsapi", "internal/statefile"}, foundations...),
+	"internal/recipes":    {}, // tests alone
 }
 
 // Programs may import everything.

@@ -23,6 +23,10 @@ const maxAdminBody = 64 << 10
 //	POST /_rediam/fault              {"cache":"demo","signIn":"ERR …","signInsPerSecond":5,"signInsAtOnce":10,"latency":"50ms"}
 //	POST /_rediam/cut                {"cache":"demo","connections":2}; without a number all of them
 //	POST /_rediam/advance            {"by":"9h"}
+//	GET  /_rediam/oidc/.well-known/openid-configuration
+//	GET  /_rediam/oidc/keys          the own issuer of web identity tokens, and its keys
+//	POST /_rediam/token              {"subject":"me","audience":"sts.amazonaws.com","claims":{}}: a token of it
+//	POST /_rediam/issuer             {"url":"https://issuer.example.com","jwks":{"keys":[]}}: the keys of another
 //
 // An empty or missing cache means every cache. Web pages cannot call it: requests
 // must name the emulator's own host and come from no other origin.
@@ -38,6 +42,7 @@ func (s *Server) admin() http.Handler {
 	handle(mux, "POST /_rediam/fault", s.postFault)
 	handle(mux, "POST /_rediam/cut", s.postCut)
 	handle(mux, "POST /_rediam/advance", s.postAdvance)
+	s.handleIssuer(mux)
 	protected := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.ownName(r.Host) { // one that was rebound to this machine

@@ -29,6 +29,7 @@ import (
 
 	"github.com/rediam/rediam/internal/awsapi"
 	"github.com/rediam/rediam/internal/engine"
+	"github.com/rediam/rediam/internal/federation"
 	"github.com/rediam/rediam/internal/gate"
 	"github.com/rediam/rediam/internal/sigv4"
 	"github.com/rediam/rediam/internal/world"
@@ -64,6 +65,7 @@ const (
 	EC2              = world.EC2
 	ECS              = world.ECS
 	Lambda           = world.Lambda
+	IRSA             = world.IRSA
 	PodIdentity      = world.PodIdentity
 	SSO              = world.SSO
 )
@@ -167,6 +169,7 @@ type Server struct {
 	ca       *authority
 	dir      *directory
 	state    state
+	issuer   federation.Issuer
 	http     *http.Server
 	url      string
 	adminKey Key             // of AdminUser, for Environ
@@ -242,6 +245,9 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	if err := s.dir.write("ca.pem", s.ca.pem); err != nil {
+		return err
+	}
+	if err := s.openIssuer(); err != nil {
 		return err
 	}
 	s.world.StateDelay, s.world.SessionTTL = s.config.StateDelay, s.config.SessionTTL
@@ -327,10 +333,16 @@ func (s *Server) populateCache() error {
 	c.Kind = cmp.Or(c.Kind, ReplicationGroup)
 	connect := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"Connect","Effect":"Allow","Action":"%s","Resource":["%s","%s"]}]}`,
 		action, s.world.CacheARN(c), s.world.UserARN(u))
+	provider, err := s.PutOIDCProvider(s.Issuer(), "sts.amazonaws.com")
+	if err != nil {
+		return err
+	}
 	trust := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Principal":{"AWS":"arn:%s:iam::%s:root","Service":["%s","%s","%s"]},"Action":"sts:AssumeRole"},
-		{"Effect":"Allow","Principal":{"Service":"%s"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`,
-		s.Partition(), s.Account(), world.ServiceEC2, world.ServiceECS, world.ServiceLambda, world.ServicePods)
+		{"Effect":"Allow","Principal":{"Service":"%s"},"Action":["sts:AssumeRole","sts:TagSession"]},
+		{"Effect":"Allow","Principal":{"Federated":"%s"},"Action":"sts:AssumeRoleWithWebIdentity",
+			"Condition":{"StringEquals":{"%[8]s:aud":"sts.amazonaws.com","%[8]s:sub":"system:serviceaccount:default:demo"}}}]}`,
+		s.Partition(), s.Account(), world.ServiceEC2, world.ServiceECS, world.ServiceLambda, world.ServicePods, provider, strings.TrimPrefix(s.Issuer(), "https://"))
 	return errors.Join(
 		s.world.PutGroup(group),
 		s.world.PutRole(Role{Name: DefaultRole, Trust: trust, Inline: map[string]string{"connect": connect}}),

@@ -24,6 +24,7 @@ const (
 	ofCA       = "emulator/authority" // a savedAuthority
 	ofEndpoint = "emulator/endpoint"  // the port of the AWS endpoint
 	ofAdmin    = "emulator/admin"     // id of the access key of AdminUser; last of what is made by default
+	ofIssuer   = "emulator/issuer"    // the key of the issuer of web identity tokens
 	ofPorts    = "emulator/ports/"    // with a cache's name behind: the ports of its nodes
 	ofMetadata = "emulator/metadata/" // with an instance's id behind: the port of its metadata
 )

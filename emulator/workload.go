@@ -26,6 +26,10 @@ const (
 // as long as the workload is there.
 const ssoLogin = 8 * time.Hour
 
+// podToken is how long the token of a pod lives. On EKS it is a day, and the file has a
+// new one in time; here it has one that lasts.
+const podToken = 365 * 24 * time.Hour
+
 // StartWorkload gives a role (DefaultRole if none is named) to a workload and returns
 // the environment that it has then, in the form of os.Environ, with what Environ says
 // besides the administrator's access key. Those of containers and pods can be used on
@@ -55,12 +59,29 @@ func (s *Server) workloadEnviron(l Workload) ([]string, error) {
 		k, err := s.world.WorkloadSession(l)
 		return []string{"AWS_LAMBDA_FUNCTION_NAME=" + l.Name, "AWS_ACCESS_KEY_ID=" + k.ID, "AWS_SECRET_ACCESS_KEY=" + string(k.Secret),
 			"AWS_SESSION_TOKEN=" + string(k.SessionToken)}, err
+	case IRSA:
+		file, _, err := s.writeToken(l, "sts.amazonaws.com")
+		return []string{"AWS_ROLE_ARN=" + s.RoleARN(l.Role), "AWS_ROLE_SESSION_NAME=" + l.Name, "AWS_WEB_IDENTITY_TOKEN_FILE=" + file}, err
 	case PodIdentity:
-		name := "token-" + l.ID
-		return []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + s.local(podPath), "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=" + s.dir.file(name)},
-			s.dir.write(name, []byte(l.Token)) // no newline, which SDKs refuse
+		file, token, err := s.writeToken(l, "pods.eks.amazonaws.com")
+		if err == nil {
+			l.Token = Secret(token)
+			_, err = s.world.PutWorkload(l)
+		}
+		return []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + s.local(podPath), "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=" + file}, err
 	}
 	return s.ssoEnviron(l)
+}
+
+// writeToken writes a token of a pod's service account, as Kubernetes does.
+func (s *Server) writeToken(l Workload, audience string) (file, token string, err error) {
+	token, err = s.WebIdentityToken("system:serviceaccount:"+l.Namespace+":"+l.ServiceAccount, audience, map[string]any{
+		"exp": s.Now().Add(podToken).Unix(),
+		"kubernetes.io": map[string]any{"namespace": l.Namespace, "serviceaccount": map[string]string{"name": l.ServiceAccount},
+			"pod": map[string]string{"name": l.Name, "uid": l.ID}},
+	})
+	name := "token-" + l.ID
+	return s.dir.file(name), token, errors.Join(err, s.dir.write(name, []byte(token))) // no newline, which SDKs refuse
 }
 
 // instanceEnviron launches the instance of a workload, unless it runs.

@@ -144,23 +144,20 @@ func TestWorkloadsThatCannotBe(t *testing.T) {
 func TestAWorkloadKeepsItsEnvironment(t *testing.T) {
 	config := emulator.Config{Engine: "embedded", State: filepath.Join(t.TempDir(), "state")}
 	srv := reopen(t, config)
-	kinds := []emulator.WorkloadKind{emulator.EC2, emulator.ECS, emulator.PodIdentity}
-	tokenOf := func(variables map[string]string) string { // the file is elsewhere
-		content, _ := os.ReadFile(variables["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"])
-		delete(variables, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
-		delete(variables, "REDIAM_CA")
-		return string(content)
-	}
-	before, tokens := map[emulator.WorkloadKind]map[string]string{}, map[emulator.WorkloadKind]string{}
-	for _, kind := range kinds {
-		before[kind] = environment(t, srv, emulator.Workload{Kind: kind})
-		tokens[kind] = tokenOf(before[kind])
-	}
+	task := environment(t, srv, emulator.Workload{Kind: emulator.ECS})
+	machine := environment(t, srv, emulator.Workload{Kind: emulator.EC2})
+	pod := environment(t, srv, emulator.Workload{Kind: emulator.PodIdentity})
+	token, err := os.ReadFile(pod["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"])
+	must(t, err)
 	must(t, srv.Close())
 	srv = reopen(t, config)
-	for _, kind := range kinds {
+	handedOut(t, task["AWS_CONTAINER_CREDENTIALS_FULL_URI"], task["AWS_CONTAINER_AUTHORIZATION_TOKEN"])
+	handedOut(t, pod["AWS_CONTAINER_CREDENTIALS_FULL_URI"], string(token))
+	for kind, before := range map[emulator.WorkloadKind]map[string]string{emulator.ECS: task, emulator.EC2: machine} {
 		now := environment(t, srv, emulator.Workload{Kind: kind})
-		if token := tokenOf(now); token != tokens[kind] || !maps.Equal(now, before[kind]) {
+		delete(now, "REDIAM_CA") // a file, which is elsewhere
+		delete(before, "REDIAM_CA")
+		if !maps.Equal(now, before) {
 			t.Errorf("%s: the environment has changed: %v", kind, slices.Sorted(maps.Keys(now)))
 		}
 	}
@@ -169,11 +166,12 @@ func TestAWorkloadKeepsItsEnvironment(t *testing.T) {
 func TestFilesOfWorkloadsAreTheOwnersAndGoWithTheEmulator(t *testing.T) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	token := environment(t, srv, emulator.Workload{Kind: emulator.PodIdentity})["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]
+	web := environment(t, srv, emulator.Workload{Kind: emulator.IRSA})["AWS_WEB_IDENTITY_TOKEN_FILE"]
 	home := environment(t, srv, emulator.Workload{Kind: emulator.SSO})["HOME"]
 	cached, err := filepath.Glob(filepath.Join(home, ".aws", "sso", "cache", "*.json"))
 	must(t, err)
-	files := append(cached, token, filepath.Join(home, ".aws", "config"))
-	if len(files) != 3 {
+	files := append(cached, token, web, filepath.Join(home, ".aws", "config"))
+	if len(files) != 4 {
 		t.Errorf("files %v", files)
 	}
 	for _, file := range files {

@@ -30,7 +30,7 @@ type emulateCommand struct {
 	TokenTTL            time.Duration  `name:"token-ttl" default:"15m" help:"Life of a token."`
 	ConnectionTTL       time.Duration  `name:"connection-ttl" default:"12h" help:"Life of a connection after its last sign-in."`
 	SessionTTL          time.Duration  `name:"session-ttl" placeholder:"DURATION" help:"Longest life of temporary credentials; what AWS gives by default."`
-	Workload            string         `enum:",ec2,ecs,lambda,pod-identity" default:"" placeholder:"KIND" help:"Print the environment that such a workload with the role demo-app would have, instead of the access key of admin: ec2, ecs, lambda or pod-identity."`
+	Workload            string         `enum:",ec2,ecs,lambda,irsa,pod-identity" default:"" placeholder:"KIND" help:"Print the environment that such a workload with the role demo-app would have, instead of the access key of admin: ec2, ecs, lambda, irsa or pod-identity."`
 	StateDelay          time.Duration  `placeholder:"DURATION" help:"How long what the AWS API makes, changes or deletes is shown as creating, modifying or deleting; not at all by default."`
 	OneTime             bool           `help:"Refuse a token that has been used before, which AWS does not."`
 	LenientResourceType bool           `help:"Accept tokens with or without ResourceType on caches of either kind."`

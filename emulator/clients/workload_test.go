@@ -118,6 +118,7 @@ var workloads = []struct {
 	{"EC2", started(emulator.EC2), `demo-app/i-[0-9a-f]{17}`, false},
 	{"ECS", started(emulator.ECS), `demo-app/demo`, false},
 	{"Lambda", started(emulator.Lambda), `demo-app/demo`, true},
+	{"EKS IRSA", started(emulator.IRSA), `demo-app/demo`, false},
 	{"EKS Pod Identity", started(emulator.PodIdentity), `demo-app/eks-demo-demo-[0-9a-f-]{36}`, false},
 	{"an SSO profile", started(emulator.SSO), `demo-app/demo`, false},
 	{"a cross-account role", assuming("agreed"), `shared/app`, false},
@@ -330,6 +331,18 @@ func limited(change func(*testing.T, *emulator.Server, *emulator.Role)) func(*te
 	}
 }
 
+// holding starts a pod with another token than Kubernetes would give it.
+func holding(subject, audience string, claims map[string]any) func(*testing.T, *emulator.Server) []string {
+	return func(t *testing.T, srv *emulator.Server) []string {
+		t.Helper()
+		token, err := srv.WebIdentityToken(subject, audience, claims)
+		must(t, err)
+		file := filepath.Join(t.TempDir(), "token")
+		must(t, os.WriteFile(file, []byte(token), 0o600))
+		return append(started(emulator.IRSA)(t, srv), "AWS_WEB_IDENTITY_TOKEN_FILE="+file)
+	}
+}
+
 var denials = []struct {
 	name           string
 	start          func(t *testing.T, srv *emulator.Server) []string
@@ -340,6 +353,14 @@ var denials = []struct {
 	{"an instance whose role trusts pods", trusted(emulator.EC2, trustsPods), "AssumeRoleUnauthorizedAccess", "sts:AssumeRole by ec2.amazonaws.com", "AssumeRoleUnauthorizedAccess"},
 	{"a pod whose tags are not allowed", trusted(emulator.PodIdentity, trustsPods), "AccessDenied", "sts:TagSession by pods.eks.amazonaws.com", "sts:TagSession"},
 	{"a pod of another namespace", trusted(emulator.PodIdentity, trustsOtherPods), "AccessDenied", "aws:RequestTag/kubernetes-namespace", "sts:AssumeRole"},
+	{"a pod of another service account", func(t *testing.T, srv *emulator.Server) []string {
+		environ, err := srv.StartWorkload(emulator.Workload{Kind: emulator.IRSA, ServiceAccount: "other"})
+		must(t, err)
+		return environ
+	}, "AccessDenied", ":sub", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
+	{"a pod's token for another audience", holding("system:serviceaccount:default:demo", "other", nil), "InvalidIdentityToken", "audience", "InvalidIdentityToken"},
+	{"a pod's token of another issuer", holding("system:serviceaccount:default:demo", "sts.amazonaws.com", map[string]any{"iss": "https://issuer.example"}),
+		"InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://issuer.example", "InvalidIdentityToken"},
 	{"another external id", assuming("another"), "AccessDenied", "sts:ExternalId", "not authorized to perform: sts:AssumeRole"},
 	{"a token of nobody", func(t *testing.T, srv *emulator.Server) []string {
 		return append(started(emulator.ECS)(t, srv), "AWS_CONTAINER_AUTHORIZATION_TOKEN=nobody")

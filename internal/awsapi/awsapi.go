@@ -1,6 +1,7 @@
 // Package awsapi answers AWS API calls from the emulator's world, in AWS's wire
 // protocols, so that the AWS CLI and the SDKs work unchanged with an endpoint
-// URL. Every request must be signed by a key of the world.
+// URL. Every request must be signed by a key of the world, but for those that bring
+// the word of an identity provider.
 package awsapi
 
 import (
@@ -60,7 +61,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, id, &world.Error{Code: "RequestEntityTooLarge", Message: "the request is larger than 1 MiB"})
 		return
 	}
-	action, result, err := h.answer(r, p, body)
+	action, result, err := h.answer(r, &p, body)
 	if err != nil {
 		h.Log.Info("AWS API call refused", "action", action, "source", r.RemoteAddr, "error", err)
 		refusal := asAWS(err, p)
@@ -73,7 +74,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.succeed(w, id, action, result)
 }
 
-func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action string, result any, err error) {
+// answer calls the operation. A request without a signature is one of STS, if it is
+// anything: answer sets the protocol.
+func (h *Handler) answer(r *http.Request, p *protocol, body []byte) (action string, result any, err error) {
+	form, badForm := parameters(body)
+	if action = form.Get("Action"); r.Header.Get("Authorization") == "" && services["sts"].operations[action].open {
+		*p = protocol{service: services["sts"]}
+		result, err = h.run(r, "sts", action, world.Key{}, form)
+		return action, result, err
+	}
 	var caller world.Key
 	signed, err := sigv4.VerifyRequest(r, body, func(id string) (sigv4.Key, bool) {
 		k, ok := h.World.Key(id)
@@ -84,34 +93,45 @@ func (h *Handler) answer(r *http.Request, p protocol, body []byte) (action strin
 		return "", nil, err
 	}
 	if p.json {
-		return "", nil, unknownOperation(p, "", "")
+		return "", nil, unknownOperation(*p, "", "")
 	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil || !utf8.ValidString(strings.Join(slices.Concat(slices.Collect(maps.Values(form))...), "")) {
-		return "", nil, &world.Error{Code: "MalformedQueryString", Message: "the body is not a query string"}
+	if badForm != nil {
+		return "", nil, badForm
 	}
-	if action = form.Get("Action"); len(action) > maxName {
+	if len(action) > maxName {
 		action = ""
 	}
-	operation, ok := services[signed.Service].operations[action]
-	if !ok {
-		return action, nil, unknownOperation(p, action, form.Get("Version"))
+	if _, ok := services[signed.Service].operations[action]; !ok {
+		return action, nil, unknownOperation(*p, action, form.Get("Version"))
 	}
 	if signed.Service == "iam" && caller.SessionToken != "" && caller.Principal.Type != world.AssumedRole {
 		// What GetSessionToken gives without MFA is not for IAM (STS API Reference).
 		return action, nil, &world.Error{Code: "InvalidClientTokenId", Message: invalidToken, Detail: "credentials of GetSessionToken cannot call IAM"}
 	}
 	h.World.UseKey(caller.ID, signed.Service)
+	result, err = h.run(r, signed.Service, action, caller, form)
+	return action, result, err
+}
+
+func parameters(body []byte) (url.Values, error) {
+	form, err := url.ParseQuery(string(body))
+	if err != nil || !utf8.ValidString(strings.Join(slices.Concat(slices.Collect(maps.Values(form))...), "")) {
+		return nil, &world.Error{Code: "MalformedQueryString", Message: "the body is not a query string"}
+	}
+	return form, nil
+}
+
+func (h *Handler) run(r *http.Request, service, action string, caller world.Key, form url.Values) (result any, err error) {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	c := &call{world: h.World, caller: caller, action: signed.Service + ":" + action, source: host, metadataURL: h.MetadataURL}
-	result, err = operation.run(c, form)
+	c := &call{world: h.World, caller: caller, action: service + ":" + action, source: host, metadataURL: h.MetadataURL}
+	result, err = services[service].operations[action].run(c, form)
 	h.lint(c)
 	var behind *world.Behind
 	if errors.As(err, &behind) { // as on AWS, where it would come later: Describe shows the cache create-failed or modifying
 		h.Log.Error("a change is made, but not followed", "action", action, "error", err)
 		err = nil
 	}
-	return action, result, err
+	return result, err
 }
 
 // lint tells the operator what is wrong with a document beside what AWS would say,
@@ -220,7 +240,7 @@ func statusOf(code string, p protocol) int {
 	switch code {
 	case "InternalFailure":
 		return http.StatusInternalServerError
-	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied", "UnauthorizedOperation":
+	case "SignatureDoesNotMatch", "InvalidClientTokenId", "ExpiredToken", "MissingAuthenticationToken", "AccessDenied", "UnauthorizedOperation", "IDPRejectedClaim":
 		return http.StatusForbidden
 	case "AuthFailure":
 		return http.StatusUnauthorized

@@ -82,13 +82,33 @@ var iamOperations = map[string]operation{
 	"UntagInstanceProfile":          operate(onTarget[untagging[ofProfile]], untagIt[ofProfile]),
 	"ListInstanceProfileTags":       operate(onTarget[listing[ofProfile]], listTags[ofProfile]),
 
+	"CreateOpenIDConnectProvider":             operate(onNewOIDC, createOIDC),
+	"GetOpenIDConnectProvider":                operate(onTarget[of[ofOIDC]], getOIDC),
+	"ListOpenIDConnectProviders":              operate(nil, listOIDC),
+	"AddClientIDToOpenIDConnectProvider":      operate(onTarget[oidcClient], addClientID),
+	"RemoveClientIDFromOpenIDConnectProvider": operate(onTarget[oidcClient], removeClientID),
+	"UpdateOpenIDConnectProviderThumbprint":   operate(onTarget[oidcThumbprints], updateThumbprint),
+	"DeleteOpenIDConnectProvider":             operate(onTarget[of[ofOIDC]], deleteOIDC),
+	"TagOpenIDConnectProvider":                operate(onTarget[tagging[ofOIDC]], tagIt[ofOIDC]),
+	"UntagOpenIDConnectProvider":              operate(onTarget[untagging[ofOIDC]], untagIt[ofOIDC]),
+	"ListOpenIDConnectProviderTags":           operate(onTarget[listing[ofOIDC]], listTags[ofOIDC]),
+
+	"CreateSAMLProvider":   operate(onNewSAML, createSAML),
+	"GetSAMLProvider":      operate(onTarget[of[ofSAML]], getSAML),
+	"ListSAMLProviders":    operate(nil, listSAML),
+	"UpdateSAMLProvider":   operate(onTarget[samlMetadata], updateSAML),
+	"DeleteSAMLProvider":   operate(onTarget[of[ofSAML]], deleteSAML),
+	"TagSAMLProvider":      operate(onTarget[tagging[ofSAML]], tagIt[ofSAML]),
+	"UntagSAMLProvider":    operate(onTarget[untagging[ofSAML]], untagIt[ofSAML]),
+	"ListSAMLProviderTags": operate(onTarget[listing[ofSAML]], listTags[ofSAML]),
+
 	"SimulatePrincipalPolicy": operate(onSource, simulatePrincipalPolicy),
 	"SimulateCustomPolicy":    operate(nil, simulateCustomPolicy),
 }
 
 // A target is what most operations are about, by the member that names it.
 type target interface {
-	ofUser | ofRole | ofPolicy | ofProfile
+	ofUser | ofRole | ofPolicy | ofProfile | ofOIDC | ofSAML
 
 	arn(*call) string
 	tags(*call) (map[string]string, error)

@@ -29,15 +29,16 @@ var services = map[string]service{
 type operation struct {
 	input reflect.Type // a struct of members that the emulator has; others are refused
 	free  bool         // it needs no permission
+	open  bool         // it needs no signature either: something else in it says who calls
 	run   func(c *call, form url.Values) (any, error)
 }
 
-// A call is a request whose signature has been verified.
+// A call is a request whose signature has been verified, or one of an open operation.
 type call struct {
 	world  *world.World
-	caller world.Key
-	action string // as policies name it: sts:AssumeRole
-	source string // address of the peer
+	caller world.Key // of an open operation the zero Key
+	action string    // as policies name it: sts:AssumeRole
+	source string    // address of the peer
 
 	metadataURL func(instance string) string // nil: no metadata can be reached
 
@@ -83,4 +84,11 @@ func free[In, Out any](run func(*call, In) (Out, error)) operation {
 		}
 		return run(c, in)
 	}}
+}
+
+// open is an operation that needs no signature.
+func open[In, Out any](run func(*call, In) (Out, error)) operation {
+	o := free(run)
+	o.open = true
+	return o
 }

@@ -93,7 +93,7 @@ func TestWhoHasNoPermissionIsDeniedEveryOperation(t *testing.T) {
 		}
 	}
 	slices.Sort(open)
-	if want := []string{"sts:AssumeRole", "sts:GetCallerIdentity", "sts:GetSessionToken"}; !slices.Equal(open, want) {
+	if want := []string{"sts:AssumeRole", "sts:AssumeRoleWithSAML", "sts:AssumeRoleWithWebIdentity", "sts:GetCallerIdentity", "sts:GetSessionToken"}; !slices.Equal(open, want) {
 		t.Errorf("need no permission: %s, want %s", open, want)
 	}
 }

@@ -18,7 +18,7 @@ type Key struct {
 	Principal    Principal
 	Session      []SessionPolicy  // none means that none were passed
 	session      []*policy.Policy // the same, parsed
-	Context      policy.Context   `json:",omitempty"` // condition keys of the session, such as aws:PrincipalTag/…
+	Context      policy.Context   `json:",omitempty"` // condition keys of the session, such as aws:FederatedProvider
 }
 
 // A SessionPolicy limits a session of a role.

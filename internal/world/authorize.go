@@ -123,11 +123,10 @@ func (w *World) callContext(k Key, source string) policy.Context {
 	context.Set("aws:PrincipalAccount", k.Principal.Account)
 	context.Set("aws:PrincipalType", string(k.Principal.Type))
 	context.Set("aws:userid", k.Principal.ID)
-	context.Set("aws:SourceIp", source)
-	context.Set("aws:RequestedRegion", w.Region)
-	now := w.Now().UTC()
-	context.Set("aws:CurrentTime", now.Format(time.RFC3339))
-	context.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
+	if k.SessionToken != "" {
+		context.Set("aws:TokenIssueTime", k.Created.Format(time.RFC3339))
+	}
+	w.describeRequest(context, source)
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	key := named(k.Principal.Account, k.Principal.Name)
@@ -146,6 +145,17 @@ func (w *World) callContext(k Key, source string) policy.Context {
 	}
 	maps.Copy(context, k.Context) // whose tags come before those of the role
 	return context
+}
+
+// describeRequest sets the condition keys that tell of no principal.
+func (w *World) describeRequest(context policy.Context, source string) {
+	if source != "" {
+		context.Set("aws:SourceIp", source)
+	}
+	context.Set("aws:RequestedRegion", w.Region)
+	now := w.Now().UTC()
+	context.Set("aws:CurrentTime", now.Format(time.RFC3339))
+	context.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
 }
 
 // connectContext has the condition keys that the guides list for Connect. Those of
@@ -187,6 +197,7 @@ type AssumeRole struct {
 	Policy     string        // session policy document; zero means none
 	PolicyARNs []string      // managed policies as session policies
 	ExternalID string
+	Source     string // address of the caller; zero means that it is not known
 }
 
 // AssumeRole issues temporary credentials of a role to the holder of caller, who
@@ -200,7 +211,8 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 		return Key{}, errorf("AccessDenied", "Roles may not be assumed by root accounts.")
 	}
 	role, trust, ok := w.roleByARN(r.RoleARN)
-	context := policy.Context{}
+	context := w.callContext(caller, r.Source)
+	describeAssume(context, r, role)
 	if r.ExternalID != "" {
 		context.Set("sts:ExternalId", r.ExternalID)
 	}
@@ -221,6 +233,16 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 		return Key{}, err
 	}
 	return w.issue(Key{Principal: sessionOf(role, r.Session), Session: documents, session: parsed}, duration)
+}
+
+// describeAssume sets the condition keys of every operation that assumes a role
+// (Service Authorization Reference, "AWS Security Token Service").
+func describeAssume(context policy.Context, r AssumeRole, role Role) {
+	context.Set("sts:RoleSessionName", r.Session)
+	for k, v := range role.Tags {
+		context.Set("aws:ResourceTag/"+k, v)
+		context.Set("iam:ResourceTag/"+k, v)
+	}
 }
 
 // check holds what STS asks of a request before it looks at the role.

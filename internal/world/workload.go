@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
@@ -19,10 +20,9 @@ type Workload struct {
 	Namespace      string // of a pod; zero means default
 	ServiceAccount string // of a pod, which is associated with the role; zero means demo
 
-	// What the world makes of it. A workload that is put again as it is keeps them.
-	ID       string // a UUID
-	Token    Secret // that it shows to whoever hands out credentials
-	Instance string // on which it runs, if on EC2
+	ID       string // a UUID; set by the world
+	Token    Secret // that it shows to whoever hands out credentials; zero means the one before, or any
+	Instance string // on which it runs, if on EC2; zero means the one before
 }
 
 // WorkloadKind is where a workload runs.
@@ -32,7 +32,8 @@ const (
 	EC2         WorkloadKind = "ec2"
 	ECS         WorkloadKind = "ecs"
 	Lambda      WorkloadKind = "lambda"
-	PodIdentity WorkloadKind = "pod-identity" // a pod on EKS
+	IRSA        WorkloadKind = "irsa"         // a pod on EKS that asks STS itself
+	PodIdentity WorkloadKind = "pod-identity" // a pod on EKS that asks an agent
 	SSO         WorkloadKind = "sso"          // a person's own machine, signed in to IAM Identity Center
 )
 
@@ -72,9 +73,9 @@ func unpackWorkload(record []byte) (Workload, error) {
 func (l Workload) key() string { return string(l.Kind) + "/" + l.Namespace + "/" + l.Name }
 
 func (l *Workload) check() error {
-	l.Name, l.Namespace, l.ServiceAccount = orElse(l.Name, "demo"), orElse(l.Namespace, "default"), orElse(l.ServiceAccount, "demo")
+	l.Name, l.Namespace, l.ServiceAccount = cmp.Or(l.Name, "demo"), cmp.Or(l.Namespace, "default"), cmp.Or(l.ServiceAccount, "demo")
 	switch l.Kind {
-	case EC2, ECS, Lambda, PodIdentity, SSO:
+	case EC2, ECS, Lambda, IRSA, PodIdentity, SSO:
 	default:
 		return errorf("InvalidParameterValue", "there is no kind of workload %.32q", l.Kind)
 	}
@@ -89,16 +90,16 @@ func (w *World) PutWorkload(l Workload) (Workload, error) {
 	if err := l.check(); err != nil {
 		return l, err
 	}
-	l.ID, l.Token = uuid(), Secret(random32(30))
+	l.ID = uuid()
 	err := w.change(func() error {
 		if _, ok := w.roles.get(named(w.Account, l.Role)); !ok {
 			return noRole(l.Role)
 		}
 		old, ok := w.workloads.get(l.key())
 		if ok {
-			l.ID, l.Token = old.ID, old.Token
-			l.Instance = orElse(l.Instance, old.Instance)
+			l.ID, l.Instance = old.ID, cmp.Or(l.Instance, old.Instance)
 		}
+		l.Token = cmp.Or(l.Token, old.Token, Secret(random32(30)))
 		w.workloads.put(l.key(), l)
 		return nil
 	})

@@ -49,10 +49,13 @@ type World struct {
 	managed   table[managed] // policies by ARN
 	profiles  table[InstanceProfile]
 	instances table[Instance]
-	workloads table[Workload]   // by kind, namespace and name
-	keys      table[Key]        // by id
-	used      map[string]Use    // of long-term keys, by id
-	holding   map[string]string // keys of sessions, by id of the instance or workload that has got it last; not saved
+	oidc      table[OIDCProvider] // by URL
+	issuers   table[issuer]       // likewise
+	saml      table[samlProvider] // by name
+	workloads table[Workload]     // by kind, namespace and name
+	keys      table[Key]          // by id
+	used      map[string]Use      // of long-term keys, by id
+	holding   map[string]string   // keys of sessions, by id of the instance or workload that has got it last; not saved
 	clock     table[time.Duration]
 	tables    []saver
 	running   map[string]RunningCache // by name of the cache; not saved; nil if nobody tells
@@ -87,6 +90,9 @@ func New(region, accountID string) *World {
 	add(w, &w.profiles, table[InstanceProfile]{name: "instance-profile", pack: plain[InstanceProfile], unpack: fromJSON[InstanceProfile], quiet: true})
 	add(w, &w.instances, table[Instance]{name: "instance", pack: plain[Instance], unpack: fromJSON[Instance]})
 	add(w, &w.workloads, table[Workload]{name: "workload", pack: packWorkload, unpack: unpackWorkload, quiet: true})
+	add(w, &w.oidc, table[OIDCProvider]{name: "oidc-provider", pack: plain[OIDCProvider], unpack: fromJSON[OIDCProvider], quiet: true})
+	add(w, &w.issuers, table[issuer]{name: "issuer", pack: plain[issuer], unpack: unpackIssuer, quiet: true})
+	add(w, &w.saml, table[samlProvider]{name: "saml-provider", pack: packSAMLProvider, unpack: unpackSAMLProvider, quiet: true})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
 	w.users.rows[of(ElastiCache, defaultUser)] = premade()
