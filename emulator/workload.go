@@ -61,7 +61,8 @@ func (s *Server) workloadEnviron(l Workload) ([]string, error) {
 			"AWS_SESSION_TOKEN=" + string(k.SessionToken)}, err
 	case IRSA:
 		file, _, err := s.writeToken(l, "sts.amazonaws.com")
-		return []string{"AWS_ROLE_ARN=" + s.RoleARN(l.Role), "AWS_ROLE_SESSION_NAME=" + l.Name, "AWS_WEB_IDENTITY_TOKEN_FILE=" + file}, err
+		// The Go SDK asks STS before it reads AWS_ENDPOINT_URL.
+		return []string{"AWS_ENDPOINT_URL_STS=" + s.url, "AWS_ROLE_ARN=" + s.RoleARN(l.Role), "AWS_ROLE_SESSION_NAME=" + l.Name, "AWS_WEB_IDENTITY_TOKEN_FILE=" + file}, err
 	case PodIdentity:
 		file, token, err := s.writeToken(l, "pods.eks.amazonaws.com")
 		if err == nil {
@@ -107,10 +108,11 @@ func (s *Server) ssoEnviron(l Workload) ([]string, error) {
 		return nil, err
 	}
 	cache := filepath.Join(home, ".aws", "sso", "cache")
-	return []string{"HOME=" + home, "AWS_PROFILE=" + profile}, errors.Join(
+	config := filepath.Join(home, ".aws", "config")
+	return []string{"AWS_ENDPOINT_URL_SSO=" + s.url, "HOME=" + home, "AWS_CONFIG_FILE=" + config, "AWS_PROFILE=" + profile}, errors.Join(
 		os.MkdirAll(cache, 0o700),
 		os.WriteFile(filepath.Join(cache, hex.EncodeToString(sum[:])+".json"), cached, 0o600),
-		os.WriteFile(filepath.Join(home, ".aws", "config"), fmt.Appendf(nil, "[profile %s]\nsso_start_url = %s\nsso_region = %s\nsso_account_id = %s\nsso_role_name = %s\n",
+		os.WriteFile(config, fmt.Appendf(nil, "[profile %s]\nsso_start_url = %s\nsso_region = %s\nsso_account_id = %s\nsso_role_name = %s\n",
 			profile, start, s.Region(), s.Account(), l.Role), 0o600))
 }
 

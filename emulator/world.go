@@ -59,8 +59,8 @@ func (s *Server) URL() string { return s.url }
 func (s *Server) CAFile() string { return s.dir.file("ca.pem") }
 
 // Environ is what programs need to use the emulator, in the form of os.Environ:
-// AWS_ENDPOINT_URL, the same for STS and SSO, AWS_ACCESS_KEY_ID and
-// AWS_SECRET_ACCESS_KEY of the IAM user admin, AWS_REGION, AWS_DEFAULT_REGION, REDIAM_CA and, for the default set-up,
+// AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the IAM user
+// admin, AWS_REGION, AWS_DEFAULT_REGION, REDIAM_CA and, for the default set-up,
 // REDIAM_SERVICE, REDIAM_ENDPOINT, REDIAM_CACHE, REDIAM_SERVERLESS, REDIAM_USER.
 func (s *Server) Environ() []string {
 	return append([]string{"AWS_ACCESS_KEY_ID=" + s.adminKey.ID, "AWS_SECRET_ACCESS_KEY=" + string(s.adminKey.Secret)}, s.place()...)
@@ -70,8 +70,6 @@ func (s *Server) Environ() []string {
 func (s *Server) place() []string {
 	environ := []string{
 		"AWS_ENDPOINT_URL=" + s.url,
-		"AWS_ENDPOINT_URL_STS=" + s.url, // the Go SDK, which asks for credentials before it reads the general one
-		"AWS_ENDPOINT_URL_SSO=" + s.url,
 		"AWS_REGION=" + s.Region(),
 		"AWS_DEFAULT_REGION=" + s.Region(),
 		"REDIAM_CA=" + s.CAFile(),

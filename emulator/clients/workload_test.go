@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,13 +116,37 @@ var workloads = []struct {
 	session string
 	frozen  bool // the credentials that it has been started with are all that it ever has
 }{
-	{"EC2", started(emulator.EC2), `demo-app/i-[0-9a-f]{17}`, false},
-	{"ECS", started(emulator.ECS), `demo-app/demo`, false},
-	{"Lambda", started(emulator.Lambda), `demo-app/demo`, true},
-	{"EKS IRSA", started(emulator.IRSA), `demo-app/demo`, false},
-	{"EKS Pod Identity", started(emulator.PodIdentity), `demo-app/eks-demo-demo-[0-9a-f-]{36}`, false},
-	{"an SSO profile", started(emulator.SSO), `demo-app/demo`, false},
-	{"a cross-account role", assuming("agreed"), `shared/app`, false},
+	{"EC2", documented("EC2", emulator.EC2), `demo-app/i-[0-9a-f]{17}`, false},
+	{"ECS", documented("ECS", emulator.ECS), `demo-app/demo`, false},
+	{"Lambda", documented("Lambda", emulator.Lambda), `demo-app/demo`, true},
+	{"EKS IRSA", documented("EKS IRSA", emulator.IRSA), `demo-app/demo`, false},
+	{"EKS Pod Identity", documented("EKS Pod Identity", emulator.PodIdentity), `demo-app/eks-demo-demo-[0-9a-f-]{36}`, false},
+	{"An SSO profile", started(emulator.SSO), `demo-app/demo`, false},
+	{"A role of another account", assuming("agreed"), `shared/app`, false},
+}
+
+// documented starts a workload whose role has the trust policy of docs/workloads.md.
+func documented(section string, kind emulator.WorkloadKind) func(*testing.T, *emulator.Server) []string {
+	return func(t *testing.T, srv *emulator.Server) []string {
+		t.Helper()
+		trusting(t, srv, trustPolicy(t, srv, section))
+		return started(kind)(t, srv)
+	}
+}
+
+// trustPolicy is that in a section of docs/workloads.md.
+func trustPolicy(t *testing.T, srv *emulator.Server, section string) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/workloads.md")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(page), "\n## "+section+"\n")
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	_, rest, _ = strings.Cut(rest, "```json\n")
+	document, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatalf("docs/workloads.md has no policy under %s", section)
+	}
+	return strings.ReplaceAll(document, "oidc.eks.us-east-1.amazonaws.com/id/EXAMPLE", strings.TrimPrefix(srv.Issuer(), "https://"))
 }
 
 func started(kind emulator.WorkloadKind) func(*testing.T, *emulator.Server) []string {
@@ -139,8 +164,7 @@ func assuming(externalID string) func(*testing.T, *emulator.Server) []string {
 	return func(t *testing.T, srv *emulator.Server) []string {
 		t.Helper()
 		role, _ := srv.Role(emulator.DefaultRole)
-		must(t, srv.PutRole(emulator.Role{Name: "shared", Inline: role.Inline, Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
-			"Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Condition":{"StringEquals":{"sts:ExternalId":"agreed"}}}]}`}))
+		must(t, srv.PutRole(emulator.Role{Name: "shared", Inline: role.Inline, Trust: trustPolicy(t, srv, "A role of another account")}))
 		must(t, srv.PutIAMUser(emulator.IAMUser{Name: "app", Inline: map[string]string{
 			"assume": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"arn:aws:iam::123456789012:role/shared"}]}`}}))
 		k, err := srv.CreateAccessKey("app")
@@ -148,7 +172,7 @@ func assuming(externalID string) func(*testing.T, *emulator.Server) []string {
 		file := filepath.Join(t.TempDir(), "config")
 		must(t, os.WriteFile(file, fmt.Appendf(nil, "[profile own]\naws_access_key_id = %s\naws_secret_access_key = %s\n[profile other]\nrole_arn = %s\nsource_profile = own\nexternal_id = %s\nrole_session_name = app\n",
 			k.ID, string(k.Secret), srv.RoleARN("shared"), externalID), 0o600))
-		environ := []string{"AWS_CONFIG_FILE=" + file, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_PROFILE=other"}
+		environ := []string{"AWS_ENDPOINT_URL_STS=" + srv.URL(), "AWS_CONFIG_FILE=" + file, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_PROFILE=other"}
 		for _, variable := range srv.Environ() {
 			if !strings.HasPrefix(variable, "AWS_ACCESS_") && !strings.HasPrefix(variable, "AWS_SECRET_") {
 				environ = append(environ, variable)
@@ -220,8 +244,8 @@ func wantSignedIn(t *testing.T, srv *emulator.Server, answer, session string) (k
 	return last.AccessKey
 }
 
-// GLIDE has an SDK of its own, that of Rust. Each of its processes asks for credentials
-// once: they last longer than it.
+// GLIDE has the SDK of Rust in it, and refuses a variable for STS that is not https. Each
+// of its processes asks for credentials once: they last longer than it.
 func TestGLIDESignsInWithTheCredentialsOfEachWorkload(t *testing.T) {
 	for _, w := range workloads {
 		t.Run(w.name, func(t *testing.T) {
@@ -231,7 +255,8 @@ func TestGLIDESignsInWithTheCredentialsOfEachWorkload(t *testing.T) {
 			srv := emulated(t, emulator.Config{}, life)
 			keys := map[string]bool{}
 			for range 2 {
-				output, ok := glide.run(t, append(place(t, srv), w.start(t, srv)...), "elasticache", emulator.DefaultCache, emulator.DefaultUser, srv.Region())
+				environ := slices.DeleteFunc(w.start(t, srv), func(v string) bool { return strings.HasPrefix(v, "AWS_ENDPOINT_URL_STS=") })
+				output, ok := glide.run(t, append(place(t, srv), environ...), "elasticache", emulator.DefaultCache, emulator.DefaultUser, srv.Region())
 				if !ok {
 					output = cmp.Or(output, "nothing")
 				} else {
@@ -296,26 +321,26 @@ func throughProxy(t *testing.T, rediam string, environ []string) func() string {
 	}
 }
 
-// trusting is a trust policy of the default role, of statements.
-func trusting(t *testing.T, srv *emulator.Server, statements string) {
+// trusting gives the default role a trust policy.
+func trusting(t *testing.T, srv *emulator.Server, document string) {
 	t.Helper()
 	role, _ := srv.Role(emulator.DefaultRole)
-	role.Trust = `{"Version":"2012-10-17","Statement":[` + statements + `]}`
+	role.Trust = document
 	must(t, srv.PutRole(role))
 }
 
 const (
-	trustsEC2       = `{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}`
-	trustsPods      = `{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":"sts:AssumeRole"}`
-	trustsOtherPods = `{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"],
-		"Condition":{"StringEquals":{"aws:RequestTag/kubernetes-namespace":"payments"}}}`
+	trustsEC2       = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}}`
+	trustsPods      = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":"sts:AssumeRole"}}`
+	trustsOtherPods = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"],
+		"Condition":{"StringEquals":{"aws:RequestTag/kubernetes-namespace":"payments"}}}}`
 )
 
 // trusted starts a workload of a kind after the default role has got a trust policy.
-func trusted(kind emulator.WorkloadKind, statements string) func(*testing.T, *emulator.Server) []string {
+func trusted(kind emulator.WorkloadKind, document string) func(*testing.T, *emulator.Server) []string {
 	return func(t *testing.T, srv *emulator.Server) []string {
 		t.Helper()
-		trusting(t, srv, statements)
+		trusting(t, srv, document)
 		return started(kind)(t, srv)
 	}
 }
