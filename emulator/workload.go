@@ -46,7 +46,10 @@ func (s *Server) StartWorkload(l Workload) (environ []string, err error) {
 		environ = []string{"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull}
 	}
 	own, err := s.workloadEnviron(l)
-	return append(append(environ, own...), s.place()...), err
+	if err != nil {
+		return nil, err
+	}
+	return append(append(environ, own...), s.place()...), nil
 }
 
 func (s *Server) workloadEnviron(l Workload) ([]string, error) {

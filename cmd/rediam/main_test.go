@@ -67,7 +67,9 @@ func source(ts *testscript.TestScript, neg bool, args []string) {
 	for line := range strings.Lines(ts.ReadFile(args[0])) {
 		if names, ok := strings.CutPrefix(strings.TrimSpace(line), "unset "); ok {
 			for _, name := range strings.Fields(names) {
-				ts.Setenv(name, "")
+				if ts.Getenv(name) != "" { // the AWS CLI does not take an empty one for none
+					ts.Setenv(name, "")
+				}
 			}
 		}
 		if pair, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
