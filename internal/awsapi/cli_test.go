@@ -21,15 +21,18 @@ type cli struct {
 	environment []string
 }
 
-// newCLI skips the test without the AWS CLI, unless REDIAM_REQUIRE names aws.
+// newCLI skips the test without the AWS CLI, unless REDIAM_REQUIRE names aws. The CLI
+// has a home of its own: it keeps the credentials of roles there, by role and session
+// name, and would take those of another emulator for this one's.
 func newCLI(t *testing.T, k emulator.Key) cli {
 	t.Helper()
-	none := t.TempDir() + "/none"
+	home := t.TempDir()
+	none := home + "/none"
 	c := cli{installed.Path(t, "aws"), []string{"AWS_ACCESS_KEY_ID=" + k.ID, "AWS_SECRET_ACCESS_KEY=" + string(k.Secret), "AWS_SESSION_TOKEN=" + string(k.SessionToken),
 		"AWS_DEFAULT_REGION=us-east-1", "AWS_CONFIG_FILE=" + none, "AWS_SHARED_CREDENTIALS_FILE=" + none,
-		"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1", "NO_PROXY=127.0.0.1"}}
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1", "NO_PROXY=127.0.0.1", "HOME=" + home}}
 	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "AWS_") {
+		if !strings.HasPrefix(variable, "AWS_") && !strings.HasPrefix(variable, "HOME=") {
 			c.environment = append(c.environment, variable)
 		}
 	}
