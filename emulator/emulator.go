@@ -333,16 +333,12 @@ func (s *Server) populateCache() error {
 	c.Kind = cmp.Or(c.Kind, ReplicationGroup)
 	connect := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"Connect","Effect":"Allow","Action":"%s","Resource":["%s","%s"]}]}`,
 		action, s.world.CacheARN(c), s.world.UserARN(u))
-	provider, err := s.PutOIDCProvider(s.Issuer(), "sts.amazonaws.com")
-	if err != nil {
-		return err
-	}
 	trust := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Principal":{"AWS":"arn:%s:iam::%s:root","Service":["%s","%s","%s"]},"Action":"sts:AssumeRole"},
 		{"Effect":"Allow","Principal":{"Service":"%s"},"Action":["sts:AssumeRole","sts:TagSession"]},
 		{"Effect":"Allow","Principal":{"Federated":"%s"},"Action":"sts:AssumeRoleWithWebIdentity",
 			"Condition":{"StringEquals":{"%[8]s:aud":"sts.amazonaws.com","%[8]s:sub":"system:serviceaccount:default:demo"}}}]}`,
-		s.Partition(), s.Account(), world.ServiceEC2, world.ServiceECS, world.ServiceLambda, world.ServicePods, provider, strings.TrimPrefix(s.Issuer(), "https://"))
+		s.Partition(), s.Account(), world.ServiceEC2, world.ServiceECS, world.ServiceLambda, world.ServicePods, s.world.OIDCProviderARN(s.Issuer()), strings.TrimPrefix(s.Issuer(), "https://"))
 	return errors.Join(
 		s.world.PutGroup(group),
 		s.world.PutRole(Role{Name: DefaultRole, Trust: trust, Inline: map[string]string{"connect": connect}}),

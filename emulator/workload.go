@@ -64,6 +64,9 @@ func (s *Server) workloadEnviron(l Workload) ([]string, error) {
 			"AWS_SESSION_TOKEN=" + string(k.SessionToken)}, err
 	case IRSA:
 		file, _, err := s.writeToken(l, "sts.amazonaws.com")
+		if _, missing := s.world.OIDCProvider(s.world.OIDCProviderARN(s.Issuer())); missing != nil && err == nil {
+			_, err = s.PutOIDCProvider(s.Issuer(), "sts.amazonaws.com")
+		}
 		// The Go SDK asks STS before it reads AWS_ENDPOINT_URL.
 		return []string{"AWS_ENDPOINT_URL_STS=" + s.url, "AWS_ROLE_ARN=" + s.RoleARN(l.Role), "AWS_ROLE_SESSION_NAME=" + l.Name, "AWS_WEB_IDENTITY_TOKEN_FILE=" + file}, err
 	case PodIdentity:
