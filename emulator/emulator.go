@@ -48,9 +48,12 @@ type (
 	Session = gate.Session  // a live connection
 	Fault   = gate.Fault    // trouble that a cache makes on purpose
 	Error   = world.Error   // a change that AWS's rules forbid
+
+	Workload     = world.Workload // a program to which AWS hands credentials
+	WorkloadKind = world.WorkloadKind
 )
 
-// The kinds of cache and the ways in which users prove who they are.
+// The kinds of cache, the ways in which users prove who they are, the kinds of workload.
 const (
 	ReplicationGroup = world.ReplicationGroup
 	ServerlessCache  = world.ServerlessCache
@@ -59,6 +62,12 @@ const (
 	AuthIAM          = world.AuthIAM
 	AuthPassword     = world.AuthPassword
 	AuthNoPassword   = world.AuthNoPassword
+	EC2              = world.EC2
+	ECS              = world.ECS
+	Lambda           = world.Lambda
+	IRSA             = world.IRSA
+	PodIdentity      = world.PodIdentity
+	SSO              = world.SSO
 )
 
 // The errors that AWS's caches answer to sign-ins besides WRONGPASS, for
@@ -73,7 +82,7 @@ const (
 const (
 	DefaultCache = "demo"
 	DefaultUser  = "demo-user"
-	DefaultRole  = "demo-app" // may Connect to the cache as the user; trusts the account and EC2
+	DefaultRole  = "demo-app" // may Connect to the cache as the user; trusts the account and every kind of workload
 	AdminUser    = "admin"    // an IAM user who may do everything
 )
 
@@ -115,6 +124,10 @@ type Config struct {
 	// TokenTTL shortens the life of tokens (15 minutes when zero), ConnectionTTL
 	// that of connections (12 hours when zero).
 	TokenTTL, ConnectionTTL time.Duration
+
+	// SessionTTL shortens the life of temporary credentials, which is an hour, or
+	// what the caller of STS asks for. Zero means not at all.
+	SessionTTL time.Duration
 
 	// StateDelay is how long what is made, changed or deleted by AWS's API is shown as
 	// creating, modifying or deleting, by the emulator's clock. Zero means not at all.
@@ -237,7 +250,7 @@ func (s *Server) open() (err error) {
 	if err := s.openIssuer(); err != nil {
 		return err
 	}
-	s.world.StateDelay = s.config.StateDelay
+	s.world.StateDelay, s.world.SessionTTL = s.config.StateDelay, s.config.SessionTTL
 	if engine.OneNode(s.config.Engine) {
 		s.world.OneNode = engine.ErrOneNode
 	}
@@ -277,7 +290,7 @@ func (c Config) check() error {
 		wrong(c.Region != "" && !regionName.MatchString(c.Region), "region: it must have the form eu-west-1"),
 		wrong(c.CachePort < 0 || c.CachePort+max(c.Nodes-1, 0) > 65535, "cache-port: it must be from 0 to 65535, for each node"),
 		wrong(c.Nodes > 1 && engine.OneNode(c.Engine), "nodes: "+engine.ErrOneNode.Error()),
-		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0 || c.StateDelay < 0, "token-ttl, connection-ttl and state-delay: they cannot be negative"),
+		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0 || c.SessionTTL < 0 || c.StateDelay < 0, "token-ttl, connection-ttl, session-ttl and state-delay: they cannot be negative"),
 		wrong(c.TokenTTL > sigv4.MaxExpires*time.Second, "token-ttl: AWS's tokens live 15 minutes at most"))
 }
 
@@ -321,8 +334,12 @@ func (s *Server) populateCache() error {
 	c.Kind = cmp.Or(c.Kind, ReplicationGroup)
 	connect := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"Connect","Effect":"Allow","Action":"%s","Resource":["%s","%s"]}]}`,
 		action, s.world.CacheARN(c), s.world.UserARN(u))
-	trust := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:%s:iam::%s:root","Service":"%s"},"Action":"sts:AssumeRole"}]}`,
-		s.Partition(), s.Account(), world.ServiceEC2)
+	trust := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Principal":{"AWS":"arn:%s:iam::%s:root","Service":["%s","%s","%s"]},"Action":"sts:AssumeRole"},
+		{"Effect":"Allow","Principal":{"Service":"%s"},"Action":["sts:AssumeRole","sts:TagSession"]},
+		{"Effect":"Allow","Principal":{"Federated":"%s"},"Action":"sts:AssumeRoleWithWebIdentity",
+			"Condition":{"StringEquals":{"%[8]s:aud":"sts.amazonaws.com","%[8]s:sub":"system:serviceaccount:default:demo"}}}]}`,
+		s.Partition(), s.Account(), world.ServiceEC2, world.ServiceECS, world.ServiceLambda, world.ServicePods, s.world.OIDCProviderARN(s.Issuer()), strings.TrimPrefix(s.Issuer(), "https://"))
 	return errors.Join(
 		s.world.PutGroup(group),
 		s.world.PutRole(Role{Name: DefaultRole, Trust: trust, Inline: map[string]string{"connect": connect}}),
@@ -342,7 +359,8 @@ func (s *Server) serveAWS() error {
 	s.url = "http://" + s.address(listener)
 	mux := http.NewServeMux()
 	mux.Handle("/_rediam/", s.admin())
-	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL})
+	s.handleWorkloads(mux)
+	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL, Refused: s.refusedCall})
 	s.http = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,

@@ -28,9 +28,6 @@ const (
 	tokenHeader    = "X-Aws-Ec2-Metadata-Token"
 	tokenTTLHeader = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 	maxMetadataTTL = 21600
-	// renewBefore is when new credentials are there before the old ones end. AWS
-	// promises 5 minutes; the AWS CLI looks for them from 15 minutes on.
-	renewBefore = 20 * time.Minute
 )
 
 // metadata is the instance metadata service of one instance.
@@ -41,10 +38,6 @@ type metadata struct {
 	http     *http.Server
 	served   sync.WaitGroup
 	key      [sha256.Size]byte // that makes its session tokens
-
-	mu      sync.Mutex // guards below
-	session Key        // of the role, until it is time for another
-	issued  time.Time
 }
 
 // MetadataURL is the instance metadata service of an instance, for
@@ -276,7 +269,7 @@ func (m *metadata) categories(i world.Instance) map[string]func() (string, error
 		all["/latest/meta-data/iam/info"] = func() (string, error) { return m.profile(i) }
 	}
 	if role, ok := s.world.InstanceRole(i.ID); ok {
-		all["/latest/meta-data/iam/security-credentials/"+role] = func() (string, error) { return m.credentials(role) }
+		all["/latest/meta-data/iam/security-credentials/"+role] = func() (string, error) { return m.credentials() }
 	}
 	return all
 }
@@ -322,22 +315,16 @@ func (m *metadata) profile(i world.Instance) (string, error) {
 	return indented(r)
 }
 
-// credentials gives those of the role, the same until it is time for others.
-func (m *metadata) credentials(role string) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.server.Now()
-	if r, _ := m.server.world.Role(role); m.session.Principal.ID != r.ID+":"+m.instance || now.After(m.session.Expires.Add(-renewBefore)) {
-		k, err := m.server.world.InstanceSession(m.instance)
-		if e := (*Error)(nil); errors.As(err, &e) && e.Code == "AssumeRoleUnauthorizedAccess" {
-			return indented(report{Code: e.Code, LastUpdated: stamp(now), Message: e.Message + " Its trust policy must let ec2.amazonaws.com call sts:AssumeRole."})
-		}
-		if err != nil {
-			return "", err
-		}
-		m.session, m.issued = k, now
+// credentials gives those of the role.
+func (m *metadata) credentials() (string, error) {
+	k, err := m.server.world.InstanceSession(m.instance)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Code == "AssumeRoleUnauthorizedAccess" {
+		m.server.refused("AssumeRole", world.ServiceEC2, e)
+		return indented(report{Code: e.Code, LastUpdated: stamp(m.server.Now()), Message: e.Message + " Its trust policy must let ec2.amazonaws.com call sts:AssumeRole."})
 	}
-	k := m.session
-	return indented(report{Code: "Success", LastUpdated: stamp(m.issued), Type: "AWS-HMAC", AccessKeyId: k.ID,
+	if err != nil {
+		return "", err
+	}
+	return indented(report{Code: "Success", LastUpdated: stamp(k.Created), Type: "AWS-HMAC", AccessKeyId: k.ID,
 		SecretAccessKey: string(k.Secret), Token: string(k.SessionToken), Expiration: stamp(k.Expires)})
 }

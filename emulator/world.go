@@ -63,10 +63,13 @@ func (s *Server) CAFile() string { return s.dir.file("ca.pem") }
 // admin, AWS_REGION, AWS_DEFAULT_REGION, REDIAM_CA and, for the default set-up,
 // REDIAM_SERVICE, REDIAM_ENDPOINT, REDIAM_CACHE, REDIAM_SERVERLESS, REDIAM_USER.
 func (s *Server) Environ() []string {
+	return append([]string{"AWS_ACCESS_KEY_ID=" + s.adminKey.ID, "AWS_SECRET_ACCESS_KEY=" + string(s.adminKey.Secret)}, s.place()...)
+}
+
+// place is what of Environ does not say who one is.
+func (s *Server) place() []string {
 	environ := []string{
 		"AWS_ENDPOINT_URL=" + s.url,
-		"AWS_ACCESS_KEY_ID=" + s.adminKey.ID,
-		"AWS_SECRET_ACCESS_KEY=" + string(s.adminKey.Secret),
 		"AWS_REGION=" + s.Region(),
 		"AWS_DEFAULT_REGION=" + s.Region(),
 		"REDIAM_CA=" + s.CAFile(),

@@ -29,6 +29,8 @@ type emulateCommand struct {
 	Account             string         `default:"123456789012" placeholder:"ID" help:"AWS account of everything."`
 	TokenTTL            time.Duration  `name:"token-ttl" default:"15m" help:"Life of a token."`
 	ConnectionTTL       time.Duration  `name:"connection-ttl" default:"12h" help:"Life of a connection after its last sign-in."`
+	SessionTTL          time.Duration  `name:"session-ttl" placeholder:"DURATION" help:"Longest life of temporary credentials; what AWS gives by default."`
+	Workload            string         `enum:",ec2,ecs,lambda,irsa,pod-identity" default:"" placeholder:"KIND" help:"Print the environment that such a workload with the role demo-app would have, instead of the access key of admin: ec2, ecs, lambda, irsa or pod-identity."`
 	StateDelay          time.Duration  `placeholder:"DURATION" help:"How long what the AWS API makes, changes or deletes is shown as creating, modifying or deleting; not at all by default."`
 	OneTime             bool           `help:"Refuse a token that has been used before, which AWS does not."`
 	LenientResourceType bool           `help:"Accept tokens with or without ResourceType on caches of either kind."`
@@ -76,10 +78,12 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 		Engine: engine, Listen: c.Listen, CachePort: int(c.CachePort),
 		Region: c.Region, Account: c.Account,
 		Cache: c.Cache, User: c.User, Nodes: c.Nodes, Empty: c.Empty,
-		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL, StateDelay: c.StateDelay,
+		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL, SessionTTL: c.SessionTTL, StateDelay: c.StateDelay,
 		OneTime: c.OneTime, LenientResourceType: c.LenientResourceType, Expose: c.Expose, State: c.State,
 	}
 	switch {
+	case c.Workload != "" && c.Empty:
+		return config, errors.New("--workload needs the role that --empty does not make")
 	case c.Service == rediam.MemoryDB && c.Serverless:
 		return config, errors.New("--serverless is for ElastiCache: MemoryDB has no serverless caches")
 	case c.Service == rediam.MemoryDB:
@@ -116,7 +120,14 @@ func withPassword(engine, password string) (string, error) {
 
 // serve tells how to reach the emulator and waits until it is to stop.
 func (c *emulateCommand) serve(ctx context.Context, t *terminal, srv *emulator.Server, took time.Duration) error {
-	lines := exports(srv.Environ())
+	environ := srv.Environ()
+	if c.Workload != "" {
+		var err error
+		if environ, err = srv.StartWorkload(emulator.Workload{Kind: emulator.WorkloadKind(c.Workload)}); err != nil {
+			return err
+		}
+	}
+	lines := exports(environ)
 	if _, err := fmt.Fprint(t.stdout, lines); err != nil {
 		return err
 	}
@@ -144,7 +155,10 @@ func (c *emulateCommand) serve(ctx context.Context, t *terminal, srv *emulator.S
 // exports makes the export lines. What of an outer session would disturb them is
 // unset.
 func exports(environ []string) string {
-	lines := "unset AWS_SESSION_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_STS REDIAM_SERVICE REDIAM_ENDPOINT REDIAM_CACHE REDIAM_SERVERLESS REDIAM_USER REDIAM_REGION REDIAM_ROLE_ARN REDIAM_EXTERNAL_ID\n"
+	lines := "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_STS AWS_ROLE_ARN AWS_ROLE_SESSION_NAME AWS_WEB_IDENTITY_TOKEN_FILE" +
+		" AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_CREDENTIALS_RELATIVE_URI AWS_CONTAINER_AUTHORIZATION_TOKEN AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" +
+		" AWS_EC2_METADATA_SERVICE_ENDPOINT AWS_LAMBDA_FUNCTION_NAME" +
+		" REDIAM_SERVICE REDIAM_ENDPOINT REDIAM_CACHE REDIAM_SERVERLESS REDIAM_USER REDIAM_REGION REDIAM_ROLE_ARN REDIAM_EXTERNAL_ID\n"
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
 		lines += "export " + name + "=" + quote(value) + "\n"

@@ -62,12 +62,19 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// source FILE sets the variables of export lines.
+// source FILE sets the variables of export lines, and empties those of unset.
 func source(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: source FILE")
 	}
 	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		if names, ok := strings.CutPrefix(strings.TrimSpace(line), "unset "); ok {
+			for _, name := range strings.Fields(names) {
+				if ts.Getenv(name) != "" { // the AWS CLI does not take an empty one for none
+					ts.Setenv(name, "")
+				}
+			}
+		}
 		if pair, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
 			name, value, _ := strings.Cut(pair, "=")
 			ts.Setenv(name, strings.Trim(value, "'"))

@@ -44,6 +44,9 @@ type Handler struct {
 	// MetadataURL tells where the metadata of an instance are, for the tag
 	// MetadataTag; empty if nowhere, and nil means that they never are.
 	MetadataURL func(instance string) string
+
+	// Refused is told of calls that were refused; nil means that nobody is.
+	Refused func(action, source string, e *world.Error)
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -62,7 +65,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	action, result, err := h.answer(r, &p, body)
 	if err != nil {
 		h.Log.Info("AWS API call refused", "action", action, "source", r.RemoteAddr, "error", err)
-		p.fail(w, id, asAWS(err, p))
+		refusal := asAWS(err, p)
+		if h.Refused != nil {
+			h.Refused(action, r.RemoteAddr, refusal)
+		}
+		p.fail(w, id, refusal)
 		return
 	}
 	p.succeed(w, id, action, result)

@@ -1,12 +1,13 @@
 package gate
 
 import (
+	"cmp"
 	"encoding/json"
 	"log/slog"
 	"time"
 )
 
-// An Event is one attempt to sign in. In JSON it has the shape of a CloudTrail
+// An Event is one attempt to sign in, or one to get credentials that was refused. In JSON it has the shape of a CloudTrail
 // record, with what CloudTrail has no member for under additionalEventData:
 //
 //	{
@@ -26,7 +27,8 @@ import (
 // only in a refusal. No member holds a secret.
 type Event struct {
 	Time       time.Time
-	Service    string // "elasticache" or "memorydb"
+	Service    string // "elasticache" or "memorydb"; "sts" where credentials were refused
+	Action     string // "AssumeRole" and the like of STS; empty means Connect
 	Region     string
 	Cache      string
 	User       string // as AUTH named it
@@ -83,7 +85,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		ErrorMessage      string     `json:"errorMessage,omitempty"`
 		Additional        additional `json:"additionalEventData"`
 	}{
-		EventTime: e.Time.UTC().Truncate(time.Millisecond), EventSource: e.Service + ".amazonaws.com", EventName: "Connect",
+		EventTime: e.Time.UTC().Truncate(time.Millisecond), EventSource: e.Service + ".amazonaws.com", EventName: cmp.Or(e.Action, "Connect"),
 		AWSRegion: e.Region, SourceIPAddress: e.Source,
 		RequestParameters: parameters{e.Cache, e.User},
 		ErrorCode:         e.Reason, ErrorMessage: e.Detail,

@@ -1,6 +1,7 @@
 package world_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -67,10 +68,19 @@ func TestWhoMayAssumeARole(t *testing.T) {
 		}
 		// The message says who asked for what, and nothing of why not.
 		refused(t, "trusts "+test.what, err, "AccessDenied", "")
-		if want := "AccessDenied: User: " + callerARN + " is not authorized to perform: sts:AssumeRole on resource: " + appARN; err != nil && err.Error() != want {
+		if want := "AccessDenied: User: " + callerARN + " is not authorized to perform: sts:AssumeRole on resource: " + appARN; err != nil && told(err) != want {
 			t.Errorf("trusts %s: %q, want %q", test.what, err, want)
 		}
 	}
+}
+
+// told is what the caller sees of an error.
+func told(err error) string {
+	var e *world.Error
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	return e.Code + ": " + e.Message
 }
 
 func TestAMissingRoleLooksLikeAForbiddenOne(t *testing.T) {
@@ -84,7 +94,7 @@ func TestAMissingRoleLooksLikeAForbiddenOne(t *testing.T) {
 		r.RoleARN = "arn:aws:iam::123456789012:role/ape"
 		_, missing := w.AssumeRole(caller, r)
 		refused(t, "a forbidden role", forbidden, "AccessDenied", appARN)
-		if missing == nil || forbidden == nil || missing.Error() != strings.Replace(forbidden.Error(), "role/app", "role/ape", 1) {
+		if missing == nil || forbidden == nil || told(missing) != strings.Replace(told(forbidden), "role/app", "role/ape", 1) {
 			t.Errorf("missing: %v, forbidden: %v", missing, forbidden)
 		}
 	}

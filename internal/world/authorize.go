@@ -223,7 +223,11 @@ func (w *World) AssumeRole(caller Key, r AssumeRole) (Key, error) {
 	}
 	request := policy.Request{Principal: w.PrincipalARN(caller.Principal), Action: "sts:AssumeRole", Resource: r.RoleARN, Context: context}
 	if !ok || !w.mayAssume(caller, role, trust, request) { // STS does not tell a missing role from a forbidden one
-		return Key{}, errorf("AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", request.Principal, r.RoleARN)
+		e := errorf("AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", request.Principal, r.RoleARN)
+		if e.Detail = "there is no such role"; ok {
+			e.Detail = w.whyNot(caller, trust, request)
+		}
+		return Key{}, e
 	}
 	duration, err := sessionLength(r.Duration, role.MaxSession, caller.Principal.Type)
 	if err != nil {
@@ -277,6 +281,14 @@ func (w *World) mayAssume(caller Key, role Role, trust *policy.Policy, request p
 		return own.Effect != policy.ExplicitDeny && withinLimits(policies, request)
 	}
 	return own.Effect != policy.ExplicitDeny
+}
+
+// whyNot says what keeps a caller from a role.
+func (w *World) whyNot(caller Key, trust *policy.Policy, request policy.Request) string {
+	if decision := trust.DecideTrust(request); decision.Effect != policy.Allow {
+		return decision.Reason()
+	}
+	return w.policiesOf(caller).Decide(request).Reason()
 }
 
 // withinLimits is whether the boundary and the session policies allow a request,
@@ -349,24 +361,6 @@ func (w *World) IssueSession(role, session string) (Key, error) {
 	return w.issue(Key{Principal: sessionOf(r, session)}, min(time.Hour, r.MaxSession))
 }
 
-// InstanceSession issues credentials of its role to an instance. EC2 must be let by
-// the role's trust policy.
-func (w *World) InstanceSession(instance string) (Key, error) {
-	name, ok := w.InstanceRole(instance)
-	r, found := w.Role(name)
-	if !ok || !found {
-		return Key{}, noRole(name)
-	}
-	w.mu.RLock()
-	trust := w.roles.rows[named(w.Account, name)].trust
-	w.mu.RUnlock()
-	request := policy.Request{Principal: ServiceEC2, Action: "sts:AssumeRole", Resource: w.RoleARN(name), Context: policy.Context{}}
-	if trust.DecideTrust(request).Effect != policy.Allow {
-		return Key{}, errorf("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role %s.", name)
-	}
-	return w.issue(Key{Principal: sessionOf(r, instance)}, min(time.Hour, r.MaxSession))
-}
-
 // Limits of GetSessionToken (STS API Reference).
 const (
 	DefaultSessionToken = 12 * time.Hour
@@ -395,19 +389,29 @@ func sessionOf(r Role, session string) Principal {
 
 // issue makes temporary credentials of a key that says whom they stand for.
 func (w *World) issue(k Key, duration time.Duration) (Key, error) {
-	now := w.Now()
-	k.ID, k.Secret, k.SessionToken = "ASIA"+random32(10), Secret(random64(30)), Secret("IQoJ"+random64(300))
-	k.Created, k.Expires = now.UTC().Truncate(time.Second), now.Add(duration).UTC().Truncate(time.Second)
-	return k, w.change(func() error {
-		if now.After(w.sweep) {
-			w.sweep = now.Add(keepExpired)
-			for id, old := range w.keys.rows {
-				if !old.Expires.IsZero() && now.After(old.Expires.Add(keepExpired)) {
-					w.keys.delete(id)
-				}
-			}
-		}
-		w.keys.put(k.ID, k)
+	err := w.change(func() error {
+		k = w.addSession(k, duration)
 		return nil
 	})
+	return k, err
+}
+
+// addSession is issue within a change. It throws away what has long expired.
+func (w *World) addSession(k Key, duration time.Duration) Key {
+	if w.SessionTTL > 0 {
+		duration = min(duration, w.SessionTTL)
+	}
+	now := w.now()
+	k.ID, k.Secret, k.SessionToken = "ASIA"+random32(10), Secret(random64(30)), Secret("IQoJ"+random64(300))
+	k.Created, k.Expires = now.UTC().Truncate(time.Second), now.Add(duration).UTC().Truncate(time.Second)
+	if now.After(w.sweep) {
+		w.sweep = now.Add(keepExpired)
+		for id, old := range w.keys.rows {
+			if !old.Expires.IsZero() && now.After(old.Expires.Add(keepExpired)) {
+				w.keys.delete(id)
+			}
+		}
+	}
+	w.keys.put(k.ID, k)
+	return k
 }

@@ -450,9 +450,6 @@ func (w *World) Reassociate(association, profile string) (instance Instance, a A
 	})
 }
 
-// ServiceEC2 is how trust policies name EC2.
-const ServiceEC2 = "ec2.amazonaws.com"
-
 // InstanceRole is the role that an instance has through its profile, as they are now,
 // by name; ok is false if it has none. A profile that was made anew under the same
 // name is another one.

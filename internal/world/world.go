@@ -30,9 +30,11 @@ type World struct {
 	Save func(records map[string][]byte) error `json:"-"`
 
 	// StateDelay is how long a change that comes by AWS's API is shown as creating,
-	// modifying or deleting; it is made at once all the same. Set it, and OneNode, before
-	// the world is shared.
+	// modifying or deleting; it is made at once all the same. Set it, and what
+	// follows, before the world is shared.
 	StateDelay time.Duration
+	// SessionTTL shortens the life of temporary credentials; zero means not at all.
+	SessionTTL time.Duration
 	// OneNode is why a cache can have one node only; nil means that it can have several.
 	OneNode error `json:"-"`
 
@@ -50,8 +52,10 @@ type World struct {
 	oidc      table[OIDCProvider] // by URL
 	issuers   table[issuer]       // likewise
 	saml      table[samlProvider] // by name
+	workloads table[Workload]     // by kind, namespace and name
 	keys      table[Key]          // by id
 	used      map[string]Use      // of long-term keys, by id
+	holding   map[string]string   // keys of sessions, by id of the instance or workload that has got it last; not saved
 	clock     table[time.Duration]
 	tables    []saver
 	running   map[string]RunningCache // by name of the cache; not saved; nil if nobody tells
@@ -73,6 +77,7 @@ func New(region, accountID string) *World {
 		Region:    cmp.Or(region, DefaultRegion),
 		Account:   cmp.Or(accountID, DefaultAccount),
 		used:      map[string]Use{},
+		holding:   map[string]string{},
 		journal:   journal{changed: map[string]func() ([]byte, error){}},
 	}
 	add(w, &w.users, table[user]{name: "user", pack: packUser, unpack: unpackUser})
@@ -84,6 +89,7 @@ func New(region, accountID string) *World {
 	add(w, &w.managed, table[managed]{name: "policy", pack: packManaged, unpack: unpackManaged, quiet: true})
 	add(w, &w.profiles, table[InstanceProfile]{name: "instance-profile", pack: plain[InstanceProfile], unpack: fromJSON[InstanceProfile], quiet: true})
 	add(w, &w.instances, table[Instance]{name: "instance", pack: plain[Instance], unpack: fromJSON[Instance]})
+	add(w, &w.workloads, table[Workload]{name: "workload", pack: packWorkload, unpack: unpackWorkload, quiet: true})
 	add(w, &w.oidc, table[OIDCProvider]{name: "oidc-provider", pack: plain[OIDCProvider], unpack: fromJSON[OIDCProvider], quiet: true})
 	add(w, &w.issuers, table[issuer]{name: "issuer", pack: plain[issuer], unpack: unpackIssuer, quiet: true})
 	add(w, &w.saml, table[samlProvider]{name: "saml-provider", pack: packSAMLProvider, unpack: unpackSAMLProvider, quiet: true})
