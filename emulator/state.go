@@ -88,6 +88,9 @@ func (s *Server) forgetPorts() error {
 			gone[key] = nil
 		}
 	}
+	if len(gone) == 0 {
+		return nil
+	}
 	return s.state.file.Put(gone)
 }
 

@@ -106,11 +106,11 @@ type emulation struct {
 	child  *exec.Cmd
 	told   map[string]string // the variables that it exports
 
-	up      sync.RWMutex // write-locked while there is no emulator
-	every   int64        // about how many answers there are from kill to kill
-	answers atomic.Int64 // until the next kill
-	kill    chan struct{}
-	lives   int
+	up    sync.RWMutex // write-locked while there is no emulator
+	every int64        // about how many calls there are from kill to kill
+	calls atomic.Int64 // until the next kill
+	kill  chan struct{}
+	lives int
 
 	api api
 
@@ -154,7 +154,7 @@ func (e *emulation) stop() {
 	e.child.Wait()
 }
 
-// torment kills the emulator, some time after some answers, and starts it again, until
+// torment kills the emulator, some time after some calls, and starts it again, until
 // the clients have come to their end; and then once more.
 func (e *emulation) torment(end <-chan struct{}, random *rand.Rand) {
 	for {
@@ -169,20 +169,19 @@ func (e *emulation) torment(end <-chan struct{}, random *rand.Rand) {
 		e.up.Lock()
 		e.stop()
 		e.start()
-		e.answers.Store(e.every/4 + random.Int64N(e.every))
+		e.calls.Store(e.every/4 + random.Int64N(e.every))
 		e.up.Unlock()
 	}
 }
 
-// try makes one call, while there is an emulator.
+// try makes one call, as soon as there is an emulator.
 func (e *emulation) try(ctx context.Context, call func(context.Context) error) error {
-	e.up.RLock() // waits
-	e.up.RUnlock()
-	err := call(ctx)
-	if e.answers.Add(-1) == 0 {
-		e.kill <- struct{}{}
+	e.up.RLock()
+	if e.calls.Add(-1) == 0 {
+		e.kill <- struct{}{} // has room for one
 	}
-	return err
+	e.up.RUnlock()
+	return call(ctx)
 }
 
 // ask repeats a call that changes nothing until it has an answer. It may have none
@@ -335,7 +334,7 @@ func torment(t *testing.T, engine string, workers, calls int) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}
 	e.api = newAPI(e.told["AWS_ENDPOINT_URL"], client, e.admin())
 	expected := e.share(ctx)
-	e.answers.Store(e.every)
+	e.calls.Store(e.every)
 
 	var working, tormenting sync.WaitGroup
 	end := make(chan struct{})
