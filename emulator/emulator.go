@@ -304,9 +304,15 @@ func (s *Server) populate() error {
 	if err != nil {
 		return err
 	}
-	if s.adminKey, err = s.world.CreateAccessKey(AdminUser); err != nil {
+	keys, err := s.world.AccessKeys(AdminUser)
+	if err == nil && len(keys) == 0 { // else an emulator was killed before it could say that it had made one
+		keys = make([]Key, 1)
+		keys[0], err = s.world.CreateAccessKey(AdminUser)
+	}
+	if err != nil {
 		return err
 	}
+	s.adminKey = keys[0]
 	return s.state.put(ofAdmin, s.adminKey.ID)
 }
 

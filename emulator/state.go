@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rediam/rediam/internal/statefile"
+	"github.com/rediam/rediam/internal/world"
 )
 
 // Records of a state file: those of the world begin with inWorld, the others are
@@ -69,7 +70,29 @@ func (s *Server) openState() error {
 		}
 		return file.Put(named)
 	}
-	return s.state.put(ofPlace, here)
+	return errors.Join(s.forgetPorts(), s.state.put(ofPlace, here))
+}
+
+// forgetPorts takes away the ports of what is gone, where an emulator was killed before
+// it could: others may have them by now.
+func (s *Server) forgetPorts() error {
+	gone := map[string][]byte{}
+	for key := range s.state.file.Records() {
+		there := true
+		if cache, ok := strings.CutPrefix(key, ofPorts); ok {
+			_, there = s.world.Cache(cache)
+		} else if id, ok := strings.CutPrefix(key, ofMetadata); ok {
+			i, _ := s.world.Instance(id)
+			there = i.State == world.Running || i.State == world.Stopped
+		}
+		if !there {
+			gone[key] = nil
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return s.state.file.Put(gone)
 }
 
 // saved is a record of ours; ok is false if there is none.

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/statefile"
 )
 
 func reopen(t *testing.T, config emulator.Config) *emulator.Server {
@@ -122,4 +125,61 @@ func TestWhatCannotBeSavedIsRefused(t *testing.T) {
 	}
 	must(t, os.Rename(dir+"-away", dir))
 	must(t, srv.PutUser(emulator.User{Name: "second"}))
+}
+
+// An emulator may be killed between any two of its changes of the file.
+func TestAStateThatWasBeingChangedIsMended(t *testing.T) {
+	config := emulator.Config{Engine: "embedded", State: filepath.Join(t.TempDir(), "state")}
+	srv := reopen(t, config)
+	must(t, srv.PutCache(emulator.Cache{Name: "gone"}))
+	environ, address := srv.Environ(), srv.Cache("gone").Addr
+	must(t, srv.Close())
+	file, err := statefile.Open(config.State)
+	must(t, err)
+	must(t, file.Put(map[string][]byte{"world/cache/gone": nil, "emulator/admin": nil}))
+	must(t, file.Close())
+	taken, err := net.Listen("tcp", address)
+	must(t, err)
+	defer taken.Close()
+	again := reopen(t, config)
+	must(t, again.PutCache(emulator.Cache{Name: "gone"})) // elsewhere
+	if !slices.Equal(again.Environ()[:5], environ[:5]) {
+		t.Errorf("environment %q, want %q", again.Environ(), environ)
+	}
+}
+
+// On a disk that is full, what is not acknowledged is not there, and what was is.
+func TestAFullDiskLosesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=128k", "none", dir).CombinedOutput(); err != nil {
+		t.Skipf("no small file system can be mounted here: %s", out)
+	}
+	t.Cleanup(func() { exec.Command("umount", dir).Run() })
+	config := emulator.Config{Engine: "embedded", State: filepath.Join(dir, "state")}
+	srv := reopen(t, config)
+	user := func(i int) emulator.User { return emulator.User{Name: fmt.Sprintf("user-%d", i)} }
+	made, err := 0, error(nil)
+	for err == nil {
+		made++
+		err = srv.PutUser(user(made))
+	}
+	if !strings.Contains(err.Error(), "no space left") {
+		t.Fatalf("user %d: %v", made, err)
+	}
+	check := func(srv *emulator.Server) {
+		t.Helper()
+		for i, there := range map[int]bool{made - 1: true, made: false} {
+			err := srv.PutGroup(emulator.Group{ID: "g", Engine: "valkey", Users: []string{user(i).Name}})
+			if found := err == nil || strings.Contains(err.Error(), "no space left"); found != there {
+				t.Errorf("user %d of %d: %v", i, made, err)
+			}
+		}
+	}
+	check(srv)
+	must(t, srv.Close())
+	content, err := os.ReadFile(config.State)
+	must(t, err)
+	config.State = filepath.Join(t.TempDir(), "state") // where there is room
+	must(t, os.WriteFile(config.State, content, 0o600))
+	check(reopen(t, config))
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -164,4 +165,20 @@ func last(t *testing.T, srv *emulator.Server) emulator.Event {
 		t.Fatal("there is no event")
 	}
 	return events[len(events)-1]
+}
+
+// The server of the AWS endpoint has bounds of its own.
+func TestLongHeadersAreRefused(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
+	for size, want := range map[int]int{32 << 10: http.StatusForbidden, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		r, err := http.NewRequest("POST", srv.URL(), nil)
+		must(t, err)
+		r.Header.Set("X-A", strings.Repeat("x", size))
+		response, err := http.DefaultClient.Do(r)
+		must(t, err)
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("a header of %d bytes: %s, want %d", size, response.Status, want)
+		}
+	}
 }

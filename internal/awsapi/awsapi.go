@@ -14,12 +14,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"reflect"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -59,7 +57,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := protocolOf(r)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		p.fail(w, id, &world.Error{Code: "RequestEntityTooLarge", Message: "the request is larger than 1 MiB"})
+		p.fail(w, id, brokenOff(err, p))
 		return
 	}
 	action, result, err := h.answer(r, &p, body)
@@ -122,6 +120,32 @@ func (h *Handler) run(r *http.Request, action string, caller world.Key, o operat
 	return result, err
 }
 
+// brokenOff is the error about a body that does not come to a good end.
+func brokenOff(err error, p protocol) *world.Error {
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return &world.Error{Code: "RequestEntityTooLarge", Message: "the request is larger than 1 MiB"}
+	case p.json:
+		return &world.Error{Code: "SerializationException", Message: "the body could not be read to its end"}
+	}
+	return &world.Error{Code: "MalformedQueryString", Message: "the body could not be read to its end"}
+}
+
+// speakable is whether XML, in which the answers are, can say all that is in a form
+// (XML 1.0, section 2.2).
+func speakable(form url.Values) bool {
+	for name, values := range form {
+		for _, text := range append(values, name) {
+			if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool {
+				return r < ' ' && !strings.ContainsRune("\t\n\r", r) || r == '\ufffe' || r == '\uffff'
+			}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // lint tells the operator what is wrong with a document beside what AWS would say,
 // which is little, or nothing.
 func (h *Handler) lint(c *call) {
@@ -155,7 +179,7 @@ func (p protocol) read(r *http.Request, body []byte) (action string, o operation
 		decode = func(into any) error { return decodeJSON(body, into) }
 	} else {
 		form, err := url.ParseQuery(string(body))
-		if err != nil || !utf8.ValidString(strings.Join(slices.Concat(slices.Collect(maps.Values(form))...), "")) {
+		if err != nil || !speakable(form) {
 			return "", o, nil, &world.Error{Code: "MalformedQueryString", Message: "the body is not a query string"}
 		}
 		action, version = form.Get("Action"), form.Get("Version")

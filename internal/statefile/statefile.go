@@ -3,7 +3,6 @@
 package statefile
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,12 +26,9 @@ const format = "rediam emulator state 1"
 // lockWait is how long a process that has been killed may take to end.
 const lockWait = time.Second
 
-// maxLine bounds a record that is read.
-const maxLine = 16 << 20
-
 // A File is open in one process at a time. It is safe for many goroutines.
 type File struct {
-	path string
+	path string // without symbolic links
 	lock *os.File
 
 	mu      sync.Mutex // guards below, and the file
@@ -47,10 +43,15 @@ type line struct {
 }
 
 // Open reads the file, or begins with no record if there is none: the first Put
-// makes it. A file that is damaged, or that another process has open, is an error
-// and stays as it is. The lock is a file of its own, path with .lock behind. The
-// caller must Close it.
+// makes it. A file that is damaged, that cannot be written or that another process
+// has open is an error and stays as it is. The lock is a file of its own, path with
+// .lock behind. Where path is a symbolic link, all that is about the file it leads
+// to, and the link stays. The caller must Close it.
 func Open(path string) (*File, error) {
+	path, err := resolve(path)
+	if err != nil {
+		return nil, err
+	}
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -69,11 +70,34 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
+// resolve follows symbolic links, so that a file has one lock whatever it is called.
+func resolve(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return real, err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return "", fmt.Errorf("%s is a symbolic link to a file that is not there", path)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	return filepath.Join(dir, filepath.Base(path)), err
+}
+
 func read(path string) (map[string][]byte, error) {
-	file, err := os.Open(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return map[string][]byte{}, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	switch mode := info.Mode(); {
+	case !mode.IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case mode&0o200 == 0: // Put would replace it all the same
+		return nil, fmt.Errorf("%s is read-only", path)
+	}
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -86,28 +110,34 @@ func read(path string) (map[string][]byte, error) {
 }
 
 func parse(r io.Reader) (map[string][]byte, error) {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxLine)
+	first := make([]byte, len(header)+1)
+	if _, err := io.ReadFull(r, first); err != nil || string(first) != header+"\n" { // before the rest, whose size nobody knows
+		return nil, errors.New("the first line is not that of a state file")
+	}
+	rest, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
 	sum := sha256.New()
+	sum.Write(first)
 	records := map[string][]byte{}
-	for n := 1; lines.Scan(); n++ {
+	n, left := 1, len(rest)
+	for text := range bytes.Lines(rest) {
+		n, left = n+1, left-len(text)
 		var l line
-		switch err := json.Unmarshal(lines.Bytes(), &l); {
-		case n == 1 && lines.Text() != header:
-			return nil, errors.New("the first line is not that of a state file")
-		case n == 1:
+		switch err := json.Unmarshal(text, &l); {
 		case err != nil:
 			return nil, fmt.Errorf("line %d: %w", n, err)
-		case l.SHA256 != "" && (l.SHA256 != hexOf(sum) || lines.Scan()):
-			return nil, errors.New("the checksum at its end is another one")
-		case l.SHA256 != "":
-			return records, nil
-		default:
+		case l.SHA256 == "":
 			records[l.Key] = l.Value
+			sum.Write(text)
+		case l.SHA256 != hexOf(sum) || left > 0:
+			return nil, errors.New("the checksum at its end is another one")
+		default:
+			return records, nil
 		}
-		sum.Write(append(lines.Bytes(), '\n'))
 	}
-	return nil, errors.Join(lines.Err(), errors.New("its end is missing"))
+	return nil, errors.New("its end is missing")
 }
 
 var header = func() string {
@@ -146,9 +176,13 @@ func (f *File) Put(records map[string][]byte) error {
 	return nil
 }
 
-// write replaces the file.
+// write replaces the file. A process that is killed in between leaves the new one
+// behind, as path with .new behind, for the next to take away.
 func write(path string, records map[string][]byte) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // with mode 0600
+	if err := os.Remove(path + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -166,15 +200,19 @@ func write(path string, records map[string][]byte) (err error) {
 }
 
 func encode(records map[string][]byte) []byte {
-	var b bytes.Buffer
-	b.WriteString(header + "\n")
+	size := 0
+	for key, value := range records {
+		size += len(key) + len(value) + len(`{"key":"","value":}`+"\n")
+	}
+	b := make([]byte, 0, size+size/8+256) // growing would take longer than all the rest
+	b = append(b, header+"\n"...)
 	for _, key := range slices.Sorted(maps.Keys(records)) {
 		quoted, _ := json.Marshal(key) // a string always can be
-		fmt.Fprintf(&b, `{"key":%s,"value":%s}`+"\n", quoted, records[key])
+		b = append(append(b, `{"key":`...), quoted...)
+		b = append(append(b, `,"value":`...), records[key]...)
+		b = append(b, "}\n"...)
 	}
-	sum := sha256.Sum256(b.Bytes())
-	fmt.Fprintf(&b, `{"sha256":"%x"}`+"\n", sum)
-	return b.Bytes()
+	return fmt.Appendf(b, `{"sha256":"%x"}`+"\n", sha256.Sum256(b))
 }
 
 // Close lets another process open the file.

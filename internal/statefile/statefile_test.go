@@ -1,6 +1,8 @@
 package statefile_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -102,6 +104,97 @@ func TestWhatCannotBeWrittenIsNotThere(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 2 { // and the lock
 		t.Errorf("%d files are left", len(left))
+	}
+}
+
+// What is given as a state file by mistake is refused, at once and for what it is.
+func TestWhatIsNoStateFileIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string, mode os.FileMode) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("empty", "", 0o600)
+	write("foreign", strings.Repeat("\x00", 1<<20), 0o600)
+	write("read-only", "", 0o400)
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "folder"), 0o700), os.Symlink("nowhere", filepath.Join(dir, "dangling"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"empty":      "is damaged, and has been left as it is: the first line is not that of a state file",
+		"foreign":    "is damaged, and has been left as it is: the first line is not that of a state file",
+		"read-only":  "is read-only",
+		"folder":     "is not a regular file",
+		"dangling":   "is a symbolic link to a file that is not there",
+		"gone/state": "no such file or directory",
+	} {
+		path := filepath.Join(dir, name)
+		before, _ := os.ReadFile(path)
+		f, err := statefile.Open(path)
+		if err == nil {
+			f.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v, want …%s…", name, err, want)
+		}
+		if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
+			t.Errorf("%s has become %.100q", name, after)
+		}
+	}
+}
+
+// A link stays a link, and does not make two files, or two locks, of one.
+func TestALinkLeadsToTheFile(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	first := open(t, real)
+	if err := errors.Join(first.Put(map[string][]byte{"a": []byte(`1`)}), os.Symlink("real", link)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := statefile.Open(link); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("opened a second time by its link: %v", err)
+	}
+	first.Close()
+	second := open(t, link)
+	if err := second.Put(map[string][]byte{"b": []byte(`2`)}); err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+	if target, err := os.Readlink(link); err != nil || target != "real" {
+		t.Errorf("the link is %q, %v", target, err)
+	}
+	if got := open(t, real).Records(); len(got) != 2 {
+		t.Errorf("records %q", got)
+	}
+}
+
+// A process that is killed while it writes leaves half a file, with secrets in it.
+func TestWhatAKilledProcessHasLeftIsTakenAway(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, filepath.Join(dir, "state"))
+	if err := os.WriteFile(filepath.Join(dir, "state.new"), []byte("half a fi"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Put(map[string][]byte{"a": []byte(`1`)}); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 2 { // and the lock
+		t.Errorf("%d files are left", len(left))
+	}
+}
+
+// What can be written can be read: a record has no largest size.
+func TestALargeRecordIsThereAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	large := []byte(`"` + strings.Repeat("x", 20<<20) + `"`)
+	f := open(t, path)
+	if err := f.Put(map[string][]byte{"a": large}); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if got := open(t, path).Records()["a"]; !bytes.Equal(got, large) {
+		t.Errorf("%d bytes", len(got))
 	}
 }
 

@@ -407,9 +407,17 @@ func (w *World) User(service, id string) (User, bool) {
 func (w *World) Users(service string) (all []UserInfo) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
+	groups := map[string][]string{} // by user: to look into every group for each is slow
+	for _, key := range w.groups.keys() {
+		if g := w.groups.rows[key]; g.Service == service {
+			for _, id := range g.Users {
+				groups[id] = append(groups[id], g.ID)
+			}
+		}
+	}
 	for _, key := range w.users.keys() {
 		if u := w.users.rows[key]; u.Service == service && !w.gone(u.State) {
-			all = append(all, w.describeUser(u))
+			all = append(all, w.showUser(u, groups[u.ID]))
 		}
 	}
 	return all
@@ -422,13 +430,17 @@ func (w *World) infoOfUser(u user) UserInfo {
 }
 
 func (w *World) describeUser(u user) UserInfo {
-	info := UserInfo{User: u.copy(), Status: cmp.Or(w.underWay(u.State), active), MinimumVersion: u.minimumVersion(), Groups: []string{}}
+	var groups []string
 	for _, key := range w.groups.keys() {
 		if g := w.groups.rows[key]; g.Service == u.Service && slices.Contains(g.Users, u.ID) {
-			info.Groups = append(info.Groups, g.ID)
+			groups = append(groups, g.ID)
 		}
 	}
-	return info
+	return w.showUser(u, groups)
+}
+
+func (w *World) showUser(u user, groups []string) UserInfo {
+	return UserInfo{User: u.copy(), Status: cmp.Or(w.underWay(u.State), active), MinimumVersion: u.minimumVersion(), Groups: append([]string{}, groups...)}
 }
 
 // minimumVersion is that of the engine on which a user can be: IAM needs Redis OSS
