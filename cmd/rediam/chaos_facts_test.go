@@ -142,7 +142,7 @@ func iamTags(tags []iamtypes.Tag, fact func(string, string)) {
 }
 
 func policyARN(name string) *string {
-	return aws.String("arn:aws:iam::" + account + ":policy/" + name)
+	return aws.String("arn:aws:iam::" + accountNumber + ":policy/" + name)
 }
 
 // everything names all that there is.
