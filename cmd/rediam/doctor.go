@@ -86,12 +86,12 @@ func (c *doctorCommand) doctor(ctx context.Context, t *terminal) (*doctor.Doctor
 	if c.Token == "" && strings.Contains(config.Password, "X-Amz-") {
 		d.Token, d.Config.Password = config.Password, ""
 	}
-	awsConfig, err := c.awsConfig(ctx)
-	if errors.As(err, new(usageError)) {
-		return nil, err
+	awsConfig, unread := c.awsConfig(ctx)
+	if errors.As(unread, new(usageError)) {
+		return nil, unread
 	}
-	if err != nil { // a profile that does not exist, or files that cannot be read: it is a finding
-		awsConfig.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, err })
+	if unread != nil { // a profile that does not exist, or files that cannot be read: it is a finding
+		awsConfig.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, unread })
 	}
 	ambient := *c
 	if ambient.Region != "" { // that of the environment may be the right one

@@ -200,7 +200,7 @@ func whyNone(err error) Finding {
 	case refused != nil && refused.ErrorCode() == "AccessDenied":
 		mend = "the trust policy of the role must allow it to who asks, and the policies of who asks must too: aws sts get-caller-identity shows who that is"
 	case errors.Is(err, context.DeadlineExceeded):
-		mend = "look whether STS and the metadata service can be reached from here; --timeout gives them more time"
+		mend += "; if it has one, STS or the metadata service did not answer: look whether they can be reached, and give more --timeout"
 	}
 	return found(NoCredentials, "the AWS SDK found no credentials: "+firstLineOf(err), mend)
 }
