@@ -23,6 +23,11 @@ func (e *examination) look(ctx context.Context) []Finding {
 		return []Finding{e.undecided(nil)}
 	}
 	regions, around, cache := e.read(ctx)
+	for _, u := range around.Unread { // where STS could not be asked, this is the first that AWS says of them
+		if f, ok := wrongCredentials(u.Err); ok && e.Token == "" {
+			return []Finding{f}
+		}
+	}
 	if cache == nil {
 		if slices.ContainsFunc(around.Unread, func(u account.Unread) bool { return !strings.HasSuffix(u.Call, "Users") }) {
 			return []Finding{e.undecided(around.Unread)}

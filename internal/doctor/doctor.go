@@ -187,31 +187,35 @@ func (e *examination) checkCredentials(ctx context.Context) result {
 // whyNone tells of a provider without credentials. Some ask with others, which may
 // be what is wrong.
 func whyNone(err error) Finding {
-	var refused smithy.APIError
-	if errors.As(err, &refused) {
-		if f, ok := wrongCredentials(refused.ErrorCode()); ok {
-			return f
-		}
+	if f, ok := wrongCredentials(err); ok {
+		return f
 	}
+	var refused smithy.APIError
 	mend := "give the program a role (EC2, ECS, Lambda, EKS), or set AWS_PROFILE or the access key variables"
 	switch {
-	case errors.As(err, new(*ssocreds.InvalidTokenError)):
+	case errors.As(err, new(*ssocreds.InvalidTokenError)), strings.Contains(err.Error(), "SSO token"):
 		return found(CredentialsExpired, firstLineOf(err), "aws sso login")
-	case refused != nil && refused.ErrorCode() == "AccessDenied":
+	case errors.As(err, &refused) && refused.ErrorCode() == "AccessDenied":
 		mend = "the trust policy of the role must allow it to who asks, and the policies of who asks must too: aws sts get-caller-identity shows who that is"
-	case errors.Is(err, context.DeadlineExceeded):
-		mend += "; if it has one, STS or the metadata service did not answer: look whether they can be reached, and give more --timeout"
+	case refused != nil:
+		mend = "AWS was asked for them, and says what is to be mended"
+	case isTimeout(err), errors.As(err, new(*net.OpError)):
+		mend += "; if it has one, STS or the metadata service does not answer: look whether they can be reached, or give more --timeout"
 	}
 	return found(NoCredentials, "the AWS SDK found no credentials: "+firstLineOf(err), mend)
 }
 
 // wrongCredentials is what a refusal of AWS's says of the credentials.
-func wrongCredentials(code string) (f Finding, ok bool) {
-	switch code {
+func wrongCredentials(err error) (f Finding, ok bool) {
+	var refused smithy.APIError
+	if !errors.As(err, &refused) {
+		return f, false
+	}
+	switch refused.ErrorCode() {
 	case "ExpiredToken", "ExpiredTokenException":
 		return found(CredentialsExpired, "AWS says that the session token of the credentials is expired", "get new credentials (aws sso login, a new session of the role)"), true
 	case "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "InvalidSignatureException":
-		return found(CredentialsInvalid, "AWS does not know the access key, or secret key and session token do not belong to it: "+code,
+		return found(CredentialsInvalid, "AWS does not know the access key, or secret key and session token do not belong to it: "+refused.ErrorCode(),
 			"look at all three of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, whether the key is active, and the region on for the account"), true
 	}
 	return f, false
@@ -231,7 +235,7 @@ func (e *examination) checkIdentity(ctx context.Context) result {
 	if e.Token != "" { // these credentials did not sign it
 		return warning("STS refuses the credentials of this machine: %s", refused.ErrorCode())
 	}
-	if f, ok := wrongCredentials(refused.ErrorCode()); ok {
+	if f, ok := wrongCredentials(e.whoErr); ok {
 		return failure("refused", f)
 	}
 	return warning("STS did not tell whose the credentials are: %s", refused.ErrorCode())

@@ -179,9 +179,10 @@ var cases = []struct {
 			return aws.Credentials{}, fmt.Errorf("process provider error: parse failed of process output: {%q:%q,}", "SecretAccessKey", secret)
 		})
 	}},
-	{name: "a role that may not be assumed", cause: doctor.NoCredentials, spoil: func(p *patient) { p.assumes("AccessDenied") }},
+	{name: "a role that may not be assumed", cause: doctor.NoCredentials, mend: "trust policy", spoil: func(p *patient) { p.assumes("AccessDenied") }},
 	{name: "a role that is assumed with a broken key", cause: doctor.CredentialsInvalid, spoil: func(p *patient) { p.assumes("SignatureDoesNotMatch") }},
 	{name: "a role that is assumed with a session that is over", cause: doctor.CredentialsExpired, spoil: func(p *patient) { p.assumes("ExpiredToken") }},
+	{name: "a role that is assumed with a broken web identity", cause: doctor.NoCredentials, mend: "says what is to be mended", spoil: func(p *patient) { p.assumes("InvalidIdentityToken") }},
 	{name: "an SSO session that is over", cause: doctor.CredentialsExpired, spoil: func(p *patient) {
 		p.doctor.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{}, fmt.Errorf("failed to refresh cached credentials, %w", &ssocreds.InvalidTokenError{})
@@ -528,6 +529,29 @@ func TestWhatSTSCallsExpiredIsExpired(t *testing.T) {
 	p := newPatient(t, emulator.Config{}, false)
 	p.doctor.Clients = func(string) account.Clients { return account.Clients{STS: expiredSession{}} }
 	if report := p.doctor.Run(t.Context()); report.Cause != doctor.CredentialsExpired {
+		t.Errorf("the cause is %q: %+v", report.Cause, report)
+	}
+}
+
+// noSTS cannot be reached, as in a VPC that has no endpoint of it.
+type noSTS struct{}
+
+func (noSTS) GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput, ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error) {
+	return nil, &net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}
+}
+
+func TestWithoutSTSTheOtherServicesTellThatCredentialsAreWrong(t *testing.T) {
+	p := newPatient(t, emulator.Config{}, false)
+	c, _ := p.doctor.Credentials.Retrieve(t.Context())
+	c.SecretAccessKey = strings.ToUpper(c.SecretAccessKey)
+	p.doctor.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return c, nil })
+	clients := p.doctor.Clients
+	p.doctor.Clients = func(region string) account.Clients {
+		all := clients(region)
+		all.STS = noSTS{}
+		return all
+	}
+	if report := p.doctor.Run(t.Context()); report.Cause != doctor.CredentialsInvalid {
 		t.Errorf("the cause is %q: %+v", report.Cause, report)
 	}
 }
