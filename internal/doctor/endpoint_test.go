@@ -1,9 +1,15 @@
 package doctor
 
 import (
+	"context"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+
 	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/internal/account"
 )
 
 // The endpoints are those of AWS's guides, with other names; the short regions are
@@ -60,5 +66,31 @@ func TestAnEndpointTellsTheCache(t *testing.T) {
 		if got := toldBy(address); got != want {
 			t.Errorf("toldBy(%q) = %+v, want %+v", address, got, want)
 		}
+	}
+}
+
+// oneGroup is the ElastiCache of a region with the replication group orders.
+type oneGroup struct{ region string }
+
+func (o oneGroup) DescribeReplicationGroups(context.Context, *elasticache.DescribeReplicationGroupsInput, ...func(*elasticache.Options)) (*elasticache.DescribeReplicationGroupsOutput, error) {
+	arn := "arn:aws:elasticache:" + o.region + ":123456789012:replicationgroup:orders"
+	return &elasticache.DescribeReplicationGroupsOutput{ReplicationGroups: []types.ReplicationGroup{{ReplicationGroupId: aws.String("orders"), ARN: &arn}}}, nil
+}
+
+func (oneGroup) DescribeServerlessCaches(context.Context, *elasticache.DescribeServerlessCachesInput, ...func(*elasticache.Options)) (*elasticache.DescribeServerlessCachesOutput, error) {
+	return &elasticache.DescribeServerlessCachesOutput{}, nil
+}
+
+func (oneGroup) DescribeUsers(context.Context, *elasticache.DescribeUsersInput, ...func(*elasticache.Options)) (*elasticache.DescribeUsersOutput, error) {
+	return &elasticache.DescribeUsersOutput{}, nil
+}
+
+func TestOfCachesOfOneNameThatInTheRegionOfTheEndpointIsMeant(t *testing.T) {
+	e := &examination{Doctor: &Doctor{
+		Config:  rediam.Config{Host: "master.orders.abc123.euw1.cache.amazonaws.com", CacheName: "orders", Region: "us-east-1"},
+		Clients: func(region string) account.Clients { return account.Clients{ElastiCache: oneGroup{region}} },
+	}}
+	if _, _, cache := e.read(t.Context()); cache == nil || cache.Region() != "eu-west-1" {
+		t.Errorf("the cache is %+v", cache)
 	}
 }
