@@ -46,8 +46,9 @@ func TestAnEndpointTellsTheCache(t *testing.T) {
 		"orders-0001-001.orders.abc123.use1.cache.amazonaws.com:6379": {"orders", "us-east-1", rediam.ElastiCache, false},
 		"orders-0001-001.abc123.0001.use1.cache.amazonaws.com:6379":   {"orders", "us-east-1", rediam.ElastiCache, false},
 		// Serverless.
-		"orders-abc123.serverless.use1.cache.amazonaws.com:6379":    {"orders", "us-east-1", rediam.ElastiCache, true},
-		"my-orders-abc123.serverless.euw1.cache.amazonaws.com:6380": {"my-orders", "eu-west-1", rediam.ElastiCache, true},
+		"orders-abc123.serverless.use1.cache.amazonaws.com:6379":           {"orders", "us-east-1", rediam.ElastiCache, true},
+		"my-orders-abc123.serverless.euw1.cache.amazonaws.com:6380":        {"my-orders", "eu-west-1", rediam.ElastiCache, true},
+		"my-orders-abc123.public.serverless.use1.cache.amazonaws.com:6379": {"my-orders", "us-east-1", rediam.ElastiCache, true},
 		// MemoryDB.
 		"clustercfg.orders.abc123.memorydb.us-east-1.amazonaws.com:6379":      {"orders", "us-east-1", rediam.MemoryDB, false},
 		"orders-0001-001.orders.abc123.memorydb.eu-west-1.amazonaws.com:6379": {"orders", "eu-west-1", rediam.MemoryDB, false},
