@@ -43,13 +43,19 @@ Example:
 }
 
 // errUnhealthy ends the command with status 1 after its report.
-var errUnhealthy = errors.New("the sign-in does not work")
+var (
+	errUnhealthy   = errors.New("the sign-in does not work")
+	errInterrupted = errors.New("interrupted: the cause is not found")
+)
 
 func (c *doctorCommand) Run(running context.Context, t *terminal) error {
-	ctx, cancel := context.WithTimeout(running, c.Timeout)
-	defer cancel()
-	d, err := c.doctor(ctx, t)
+	d, err := c.examined(running, t)
 	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(running, c.Timeout) // not for who types or pastes
+	defer cancel()
+	if err := c.equip(ctx, d); err != nil {
 		return err
 	}
 	if c.Format == "text" {
@@ -59,7 +65,7 @@ func (c *doctorCommand) Run(running context.Context, t *terminal) error {
 	}
 	report := d.Run(ctx)
 	if running.Err() != nil { // what failed last failed for that
-		return errors.New("interrupted: the cause is not found")
+		return errInterrupted
 	}
 	if c.Format == "json" {
 		err = json.NewEncoder(t.stdout).Encode(report)
@@ -74,23 +80,31 @@ func (c *doctorCommand) Run(running context.Context, t *terminal) error {
 	return err
 }
 
-func (c *doctorCommand) doctor(ctx context.Context, t *terminal) (*doctor.Doctor, error) {
-	config, err := c.examined(t)
+// examined is what there is to examine: the configuration, whose faults are findings
+// and not errors, and the token, which may be the password in it.
+func (c *doctorCommand) examined(ctx context.Context, t *terminal) (*doctor.Doctor, error) {
+	config, err := c.configured(ctx, t)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	d := &doctor.Doctor{Config: config}
-	if c.Token != "" {
-		if d.Token, err = c.given(t, c.Token, sigv4.MaxToken); err != nil {
-			return nil, err
-		}
+	if config.Host == "" {
+		return nil, usageError{hinted{errors.New("no endpoint: where does the cache listen?"), "--endpoint HOST:PORT, REDIAM_ENDPOINT, REDIS_URL or REDIS_HOST say it"}}
 	}
-	if c.Token == "" && strings.Contains(config.Password, "X-Amz-") {
+	d := &doctor.Doctor{Config: config}
+	if strings.Contains(config.Password, "X-Amz-") {
 		d.Token, d.Config.Password = config.Password, ""
 	}
+	if c.Token != "" {
+		d.Token, err = c.given(ctx, t, c.Token)
+	}
+	return d, err
+}
+
+// equip gives the doctor what it asks AWS with.
+func (c *doctorCommand) equip(ctx context.Context, d *doctor.Doctor) error {
 	awsConfig, unread := c.awsConfig(ctx)
 	if errors.As(unread, new(usageError)) {
-		return nil, unread
+		return unread
 	}
 	if unread != nil { // a profile that does not exist, or files that cannot be read: it is a finding
 		awsConfig.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, unread })
@@ -105,19 +119,16 @@ func (c *doctorCommand) doctor(ctx context.Context, t *terminal) (*doctor.Doctor
 	if d.Config.Region == "" && d.Token == "" {
 		d.Config.Region = awsConfig.Region
 	}
-	if config.Host == "" {
-		return nil, usageError{hinted{errors.New("no endpoint: where does the cache listen?"), "--endpoint HOST:PORT, REDIAM_ENDPOINT, REDIS_URL or REDIS_HOST say it"}}
-	}
 	d.Credentials = awsConfig.Credentials
+	var err error
 	if d.TLS, err = c.trust(); err != nil {
-		return nil, usageError{err}
+		return usageError{err}
 	}
 	d.Clients = func(region string) account.Clients { return clientsIn(awsConfig, region) }
-	return d, nil
+	return nil
 }
 
-// examined is the configuration, whose faults are findings and not errors.
-func (c *doctorCommand) examined(t *terminal) (rediam.Config, error) {
+func (c *doctorCommand) configured(ctx context.Context, t *terminal) (rediam.Config, error) {
 	config, err := c.config()
 	if err != nil {
 		return config, err
@@ -133,7 +144,7 @@ func (c *doctorCommand) examined(t *terminal) (rediam.Config, error) {
 	}
 	url := c.URL
 	if url == "-" {
-		if url, err = c.given(t, "-", sigv4.MaxToken); err != nil {
+		if url, err = c.given(ctx, t, "-"); err != nil {
 			return config, err
 		}
 	}
@@ -141,8 +152,8 @@ func (c *doctorCommand) examined(t *terminal) (rediam.Config, error) {
 	return config, config.SetURL(strings.TrimSpace(url))
 }
 
-// given reads what is on standard input or in a file.
-func (c *doctorCommand) given(t *terminal, name string, most int64) (string, error) {
+// given reads what is on standard input or in a file, no longer than ctx.
+func (c *doctorCommand) given(ctx context.Context, t *terminal, name string) (string, error) {
 	in := t.stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -152,7 +163,18 @@ func (c *doctorCommand) given(t *terminal, name string, most int64) (string, err
 		defer f.Close()
 		in = f
 	}
-	data, err := io.ReadAll(io.LimitReader(in, most+16))
+	var data []byte
+	var err error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		data, err = io.ReadAll(io.LimitReader(in, sigv4.MaxToken+16))
+	}()
+	select {
+	case <-ctx.Done():
+		return "", errInterrupted
+	case <-read:
+	}
 	if err == nil && strings.TrimSpace(string(data)) == "" {
 		err = usageError{errors.New("there is nothing to examine on standard input")}
 	}

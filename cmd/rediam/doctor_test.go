@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +17,12 @@ func TestAnInterruptedExaminationReportsNothing(t *testing.T) {
 	interrupt()
 	var out strings.Builder
 	c := doctorCommand{Format: "json", target: target{Cache: "orders", User: "orders-app", Region: "eu-west-1", Endpoint: "127.0.0.1:1", Timeout: time.Minute}}
-	if err := c.Run(interrupted, &terminal{stdout: &out}); err == nil || !strings.Contains(err.Error(), "interrupted") || out.Len() > 0 {
+	if err := c.Run(interrupted, &terminal{stdout: &out}); !errors.Is(err, errInterrupted) || out.Len() > 0 {
 		t.Errorf("%v, %s", err, out.String())
+	}
+	c.Token = "-" // from somebody who has not typed it yet
+	typed, _ := io.Pipe()
+	if err := c.Run(interrupted, &terminal{stdin: typed, stdout: &out}); !errors.Is(err, errInterrupted) {
+		t.Error(err)
 	}
 }
