@@ -2,6 +2,7 @@ package awsapi_test
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -154,6 +155,16 @@ func TestFiltersAndPagesOfInstances(t *testing.T) {
 	e.ec2(t, "DescribeInstances", "MaxResults", "5", "InstanceId.1", id).wantEC2(t, "a page of chosen ones", 400, "InvalidParameterCombination", "maxResults")
 	a = e.ec2(t, "DescribeTags", "Filter.1.Name", "resource-id", "Filter.1.Value.1", id)
 	a.found(t, "<tagSet><item><key>(empty)</key><resourceId>"+id+"</resourceId><resourceType>instance</resourceType><value></value></item><item><key>env</key>")
+}
+
+// Instances are launched, stopped and ended also if their metadata services do not follow.
+func TestAChangeOfInstancesThatIsNotFollowedIsAnswered(t *testing.T) {
+	e := withProfile(t)
+	e.world.OnChange(func() error { return errors.New("no port is free") })
+	id := e.ec2(t, "RunInstances", "ImageId", "ami-1", "MinCount", "1", "MaxCount", "1").found(t, "<instanceId>(i-.*?)</instanceId>")
+	for _, change := range [][2]string{{"StopInstances", "stopping"}, {"StartInstances", "pending"}, {"TerminateInstances", "shutting-down"}} {
+		e.ec2(t, change[0], "InstanceId.1", id).found(t, "<instanceId>("+id+")</instanceId><currentState><code>[0-9]+</code><name>("+change[1]+")</name>")
+	}
 }
 
 func TestOnlyInstancesThatRunHaveAStatus(t *testing.T) {
