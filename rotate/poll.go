@@ -42,7 +42,7 @@ func (p Poll) until(ctx context.Context, try func() (done bool, reason error)) e
 			every = 5 * time.Second
 		}
 		if err := wait(ctx, every/2+rand.N(every)); err != nil {
-			return errors.Join(reason, err)
+			return fmt.Errorf("%w, after: %w", err, reason)
 		}
 	}
 }
