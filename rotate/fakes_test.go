@@ -46,6 +46,7 @@ type fake struct {
 	lag      lag       // of changes from now on
 	calls    []string  // all, each when it begins and when it has had its effect
 	most     int       // passwords at a time
+	out      bool      // at some time the current password was not among them
 	at       faultFunc // nil: nothing goes wrong
 }
 
@@ -57,10 +58,11 @@ type faultFunc func(n int, call string, done bool) error
 type version struct {
 	value  *string
 	labels []string
+	made   int64 // which of them it is
 }
 
 func newFake(value string) *fake {
-	return &fake{versions: map[string]*version{first: {&value, []string{"AWSCURRENT"}}}, enabled: true, accepted: []string{oldest}, kept: []string{oldest}, auth: "password", most: 1}
+	return &fake{versions: map[string]*version{first: {&value, []string{"AWSCURRENT"}, 0}}, enabled: true, accepted: []string{oldest}, kept: []string{oldest}, auth: "password", most: 1}
 }
 
 // do is one call; effect runs under the lock.
@@ -125,7 +127,7 @@ func (f *fake) label(id, label string) {
 func (f *fake) start(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.versions[id] = &version{}
+	f.versions[id] = &version{made: int64(len(f.versions))}
 	f.label(id, "AWSPENDING")
 }
 
@@ -175,6 +177,16 @@ func (f *fake) GetSecretValue(ctx context.Context, in *secretsmanager.GetSecretV
 	})
 }
 
+func (f *fake) ListSecretVersionIds(ctx context.Context, in *secretsmanager.ListSecretVersionIdsInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.ListSecretVersionIdsOutput, error) {
+	out := &secretsmanager.ListSecretVersionIdsOutput{}
+	return out, f.do(ctx, "ListSecretVersionIds", func() error {
+		for id, v := range f.versions {
+			out.Versions = append(out.Versions, secrettypes.SecretVersionsListEntry{VersionId: &id, VersionStages: slices.Clone(v.labels), CreatedDate: aws.Time(time.Unix(v.made, 0))})
+		}
+		return nil
+	})
+}
+
 func (f *fake) PutSecretValue(ctx context.Context, in *secretsmanager.PutSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error) {
 	return &secretsmanager.PutSecretValueOutput{}, f.do(ctx, "PutSecretValue", func() error {
 		v := f.versions[*in.ClientRequestToken]
@@ -182,7 +194,7 @@ func (f *fake) PutSecretValue(ctx context.Context, in *secretsmanager.PutSecretV
 			return &secrettypes.ResourceExistsException{}
 		}
 		if v == nil {
-			v = &version{}
+			v = &version{made: int64(len(f.versions))}
 			f.versions[*in.ClientRequestToken] = v
 		}
 		v.value = in.SecretString
@@ -206,6 +218,9 @@ func (f *fake) change(passwords ...string) {
 	f.accepted = passwords
 	f.modifies++
 	f.most = max(f.most, len(passwords))
+	if v := f.versions[f.labelled("AWSCURRENT")]; !slices.ContainsFunc(passwords, func(p string) bool { return p != "" && strings.Contains(*v.value, p) }) {
+		f.out = true
+	}
 	f.busy, f.blind, f.behind = f.lag.busy, f.lag.blind, f.lag.behind
 	if f.behind == 0 {
 		f.kept = passwords
@@ -384,6 +399,9 @@ func rotated(t *testing.T, f *fake) {
 	}
 	if id := f.labelled("AWSPENDING"); id != "" {
 		t.Errorf("AWSPENDING is left on %s", id)
+	}
+	if f.out {
+		t.Error("whoever used the current password was locked out")
 	}
 	if f.most > 2 {
 		t.Errorf("%d passwords were valid at a time", f.most)

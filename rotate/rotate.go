@@ -29,6 +29,7 @@ import (
 type Secrets interface {
 	DescribeSecret(context.Context, *secretsmanager.DescribeSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error)
 	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
+	ListSecretVersionIds(context.Context, *secretsmanager.ListSecretVersionIdsInput, ...func(*secretsmanager.Options)) (*secretsmanager.ListSecretVersionIdsOutput, error)
 	PutSecretValue(context.Context, *secretsmanager.PutSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error)
 	UpdateSecretVersionStage(context.Context, *secretsmanager.UpdateSecretVersionStageInput, ...func(*secretsmanager.Options)) (*secretsmanager.UpdateSecretVersionStageOutput, error)
 }
@@ -243,7 +244,11 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 	if _, found, err := r.value(ctx, s, e.ClientRequestToken); found || err != nil {
 		return err
 	}
-	text, err := now.with(newPassword(cmp.Or(r.Length, 64)))
+	password, err := r.leftOver(ctx, s)
+	if err != nil {
+		return err
+	}
+	text, err := now.with(cmp.Or(password, newPassword(cmp.Or(r.Length, 64))))
 	if err != nil {
 		return err
 	}
@@ -259,6 +264,39 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 		return fmt.Errorf("put the new value: %w", err)
 	}
 	return nil
+}
+
+// leftOver is the password of a rotation that was cancelled after the target had taken
+// it, or empty. A third one would drive out the current one, so it is used.
+func (r *Rotator) leftOver(ctx context.Context, s secret) (string, error) {
+	out, err := retry(ctx, r.Poll, func() (*secretsmanager.ListSecretVersionIdsOutput, error) {
+		return r.Secrets.ListSecretVersionIds(ctx, &secretsmanager.ListSecretVersionIdsInput{SecretId: &s.arn, IncludeDeprecated: aws.Bool(true), MaxResults: aws.Int32(100)})
+	})
+	if err != nil {
+		return "", fmt.Errorf("list the versions of the secret: %w", err)
+	}
+	var since time.Time
+	for _, v := range out.Versions {
+		if slices.Contains(v.VersionStages, current) {
+			since = aws.ToTime(v.CreatedDate)
+		}
+	}
+	for _, v := range out.Versions {
+		if len(v.VersionStages) > 0 || aws.ToTime(v.CreatedDate).Before(since) {
+			continue
+		}
+		left, _, err := r.value(ctx, s, aws.ToString(v.VersionId))
+		if err == nil && left.password != "" {
+			if err = s.target.Try(ctx, r.Poll, left.password); err == nil || errors.Is(err, ErrPartly) {
+				r.Poll.say("the cache knows a password of a rotation that was cancelled: it is used")
+				return left.password, nil
+			}
+		}
+		if passes(err) || ctx.Err() != nil {
+			return "", err
+		}
+	}
+	return "", nil
 }
 
 // passwords are those of the version that is to become current, of the one that is,

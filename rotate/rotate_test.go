@@ -364,27 +364,53 @@ func TestRotationPlanChangesNothing(t *testing.T) {
 	})
 }
 
-func TestRotationThatWasCancelledIsTakenUpAgain(t *testing.T) {
-	each(t, func(t *testing.T, strategy int) {
-		f, r := rig(strategy)
-		f.at = func(_ int, call string, done bool) error {
-			if call == "UpdateSecretVersionStage" {
-				return errors.New("no")
+// After a rotation that was cancelled the cache knows two passwords, and a third would
+// drive out the current one.
+func TestRotationAfterACancelledOneLocksNobodyOut(t *testing.T) {
+	third := "33333333-3333-3333-3333-333333333333"
+	for by, run := range map[string]func(context.Context, *fake, *rotate.Rotator) error{
+		"Lambda": func(ctx context.Context, f *fake, r *rotate.Rotator) error {
+			f.start(third)
+			return lambda(ctx, r, third)
+		},
+		"command": drivers["command"],
+	} {
+		for cancelled, begin := range drivers {
+			t.Run("of one by "+cancelled+", by "+by, func(t *testing.T) {
+				each(t, func(t *testing.T, strategy int) {
+					f, r := rig(strategy)
+					f.at = func(_ int, call string, _ bool) error {
+						if call == "UpdateSecretVersionStage" {
+							return errors.New("no")
+						}
+						return nil
+					}
+					if begin(t.Context(), f, r) == nil {
+						t.Fatal("there is no error")
+					}
+					f.at = nil
+					f.label("", "AWSPENDING") // the operator
+					if err := run(t.Context(), f, r); err != nil {
+						t.Fatal(err)
+					}
+					rotated(t, f)
+				})
+			})
+		}
+	}
+}
+
+// Somebody has changed the password by hand, and uses it.
+func TestRotationRefusesASecretWhosePasswordIsNotThatOfTheCache(t *testing.T) {
+	for _, run := range drivers {
+		each(t, func(t *testing.T, strategy int) {
+			f, r := rig(strategy)
+			f.accepted = []string{"SetByHand"}
+			f.kept = f.accepted
+			err := run(t.Context(), f, r)
+			if !errors.Is(err, rotate.ErrRefused) || f.modifies > 0 || f.password(t, "AWSCURRENT") != oldest {
+				t.Errorf("the rotation ends with %v and %d changes, want %v and none", err, f.modifies, rotate.ErrRefused)
 			}
-			return nil
-		}
-		if _, err := r.Rotate(t.Context(), secretName); err == nil {
-			t.Fatal("there is no error")
-		}
-		f.at = nil
-		added := f.password(t, "AWSPENDING")
-		f.label("", "AWSPENDING") // the operator
-		if _, err := r.Rotate(t.Context(), secretName); err != nil {
-			t.Fatal(err)
-		}
-		rotated(t, f)
-		if f.password(t, "AWSCURRENT") != added {
-			t.Error("the password that the cache knew already was not used")
-		}
-	})
+		})
+	}
 }
