@@ -121,16 +121,16 @@ func (s *Server) rotate(secret world.StoredSecret) {
 	if s.ctx.Err() != nil {
 		return
 	}
+	if err := s.world.EndRotation(arn, token, err != nil); err != nil {
+		log.Error("the end of the rotation is not saved", "error", err)
+	}
 	switch {
 	case errors.Is(err, errCancelled):
 		log.Info("rotation cancelled")
 	case err != nil:
-		log.Error("rotation failed: AWSPENDING stays where it is, and no other rotation begins until it is taken away", "error", err)
+		log.Error("rotation failed: no other begins until AWSPENDING is taken away", "error", err)
 	default:
 		log.Info("rotation done")
-	}
-	if err := s.world.EndRotation(arn, token, err != nil); err != nil {
-		log.Error("the end of the rotation is not saved", "error", err)
 	}
 }
 

@@ -60,11 +60,11 @@ func (c *doctorCommand) Run(ctx context.Context, t *terminal) error {
 		return errUnhealthy
 	}
 	d.Progress = func(check doctor.Check) {
-		fmt.Fprintf(t.stdout, "%-8s %-12s %s\n", check.Status, check.Name, check.Detail)
+		io.WriteString(t.stdout, printable(fmt.Sprintf("%-8s %-12s %s\n", check.Status, check.Name, check.Detail)))
 	}
 	report := d.Run(ctx)
 	for _, f := range report.Findings {
-		fmt.Fprintf(t.stdout, "\n%s\n  %s\n  mend: %s\n", f.Cause, f.What, f.Mend)
+		io.WriteString(t.stdout, printable(fmt.Sprintf("\n%s\n  %s\n  mend: %s\n", f.Cause, f.What, f.Mend)))
 	}
 	if report.OK {
 		return nil
@@ -83,12 +83,15 @@ func (c *doctorCommand) doctor(ctx context.Context, t *terminal) (*doctor.Doctor
 			return nil, err
 		}
 	}
-	if c.URL != "" && strings.Contains(config.Password, "X-Amz-") {
+	if c.Token == "" && strings.Contains(config.Password, "X-Amz-") {
 		d.Token, d.Config.Password = config.Password, ""
 	}
-	awsConfig, err := c.awsConfig(ctx)
-	if err != nil {
-		return nil, err
+	awsConfig, unread := c.awsConfig(ctx)
+	if errors.As(unread, new(usageError)) {
+		return nil, unread
+	}
+	if unread != nil { // a profile that does not exist, or files that cannot be read: it is a finding
+		awsConfig.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, unread })
 	}
 	ambient := *c
 	if ambient.Region != "" { // that of the environment may be the right one
@@ -119,6 +122,9 @@ func (c *doctorCommand) examined(t *terminal) (rediam.Config, error) {
 	}
 	if found, err := rediam.ConfigFromEnv(os.LookupEnv); err == nil {
 		config.Password = found.Password
+		if found.AWSAuth && c.Endpoint == "" { // it is the program's own, and must have TLS
+			config.TLS = found.TLS
+		}
 	}
 	if c.URL == "" {
 		return config, nil
