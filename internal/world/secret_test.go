@@ -54,7 +54,7 @@ func put(w *world.World, letter string, stages ...string) error {
 }
 
 func move(w *world.World, stage, from, to string) error {
-	_, err := w.MoveStage("demo", stage, id(from), id(to)) // id of nothing is empty
+	_, err := w.MoveStage("demo", stage, id(from), id(to))
 	return err
 }
 
@@ -167,6 +167,8 @@ func TestWhatSecretsManagerRefuses(t *testing.T) {
 		"a short token":          {create("new", &world.SecretValue{Token: "x", Value: "x"}), "InvalidParameterException", "ClientRequestToken must be 32-64 characters long."},
 		"a large value":          {create("new", &world.SecretValue{Token: id("a"), Value: world.Secret(strings.Repeat("x", 65537))}), "InvalidParameterException", "65536"},
 		"a changed value":        {replace(other), "ResourceExistsException", "You can't use ClientRequestToken"},
+		"no labels":              {func() error { _, _, err := w.PutSecretValue("demo", valueOf("b"), []string{}); return err }(), "InvalidParameterException", "VersionStages"},
+		"a long label":           {move(w, strings.Repeat("x", 257), "", "a"), "InvalidParameterException", "256 characters"},
 		"a binary one":           {replace(binary), "ResourceExistsException", "You can't use ClientRequestToken"},
 		"an update of a version": {only(w.UpdateSecret("demo", &first, func(*world.StoredSecret) {})), "ResourceExistsException", "You can't use ClientRequestToken"},
 		"a long description":     {only(w.UpdateSecret("demo", nil, func(s *world.StoredSecret) { s.Description = strings.Repeat("x", 2049) })), "InvalidParameterException", "2048"},
