@@ -18,6 +18,7 @@ import (
 // in the engines.
 const (
 	textWrongPass      = "WRONGPASS"
+	textWrongToken     = "ERR invalid password" // of an AUTH token, before Redis 6
 	textNoAuth         = "NOAUTH"
 	textNoPerm         = "NOPERM"
 	textThrottled      = "Exceeded limit of IAM Authentication requests"
@@ -59,7 +60,7 @@ func CauseOf(err error) Cause {
 	switch {
 	case errors.As(err, new(*CredentialsError)):
 		return CauseCredentials
-	case has(textWrongPass):
+	case has(textWrongPass), has(textWrongToken):
 		return CauseRefused
 	case has(textNoAuth):
 		return CauseNoAuth

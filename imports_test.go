@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"redigo":              {"", "internal/dial"},
 	"valkeygo":            {"", "internal/dial"},
 	"metrics":             {""},
+	"password":            {""},
 	"internal/proxy":      {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
 	"internal/account":    {"", "internal/policy", "internal/acl"},
 	"internal/doctor":     {"", "internal/account", "internal/policy", "internal/resp", "internal/sigv4"},

@@ -59,7 +59,8 @@ type Token struct {
 	Password string
 	// Expires is when the service stops accepting the token: the sooner of its
 	// own life (15 minutes at most) and the end of the AWS credentials that
-	// signed it. Connections signed in with it before live on.
+	// signed it. Connections signed in with it before live on. Zero means that
+	// nobody knows an end: it is a password.
 	Expires time.Time
 }
 

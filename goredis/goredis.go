@@ -55,6 +55,9 @@ func Configure[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) 
 		return err
 	}
 	signIns := f.dialWith(src)
+	if !signIns.Renews() {
+		return nil
+	}
 	basicAuth, timeout := rediam.BasicAuth(signIns), cmp.Or(*f.dialTimeout, dial.DefaultTimeout)
 	*f.providerContext = func(ctx context.Context) (user, password string, err error) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -91,8 +94,12 @@ func Stream[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) err
 	if err != nil {
 		return err
 	}
+	signIns := f.dialWith(src)
+	if !signIns.Renews() {
+		return nil
+	}
 	*f.streaming = &stream{
-		signIns:       f.dialWith(src),
+		signIns:       signIns,
 		renewal:       renewal,
 		timeout:       cmp.Or(*f.dialTimeout, dial.DefaultTimeout),
 		subscriptions: map[auth.CredentialsListener]*subscription{},
@@ -152,7 +159,7 @@ func (f fields) check(src rediam.TokenSource, renewal rediam.Renewal) (rediam.Re
 func (f fields) dialWith(src rediam.TokenSource) *rediam.SignIns {
 	dialer := &dial.Dialer{SignIns: rediam.Follow(src), TLS: dial.WithSessions(*f.tls), Open: *f.dialer, Timeout: *f.dialTimeout}
 	*f.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := dialer.DialContext(ctx, network, addr)
+		c, err := dialer.SignedIn(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}

@@ -81,7 +81,7 @@ func (d *Dialer) DialContext(ctx context.Context) (redis.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
-	conn, err := d.dialer.DialContext(ctx, "tcp", d.Addr)
+	conn, err := d.dialer.SignedIn(ctx, "tcp", d.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +97,12 @@ func (d *Dialer) DialContext(ctx context.Context) (redis.Conn, error) {
 
 // signIn has redigo take the connection over.
 func (d *Dialer) signIn(ctx context.Context, m *member) (redis.Conn, error) {
-	token, err := m.SignIn.Sign(ctx)
-	if err != nil {
-		return nil, err
+	var token rediam.Token // none if the dialler has signed in
+	if d.dialer.SignIns.Renews() {
+		var err error
+		if token, err = m.SignIn.Sign(ctx); err != nil {
+			return nil, err
+		}
 	}
 	options := append(slices.Clip(d.Options),
 		redis.DialContextFunc(func(context.Context, string, string) (net.Conn, error) { return m, nil }),
@@ -141,7 +144,7 @@ func (d *Dialer) TestOnBorrowContext(ctx context.Context, c redis.Conn, _ time.T
 		return err
 	}
 	switch now := time.Now(); {
-	case now.Before(m.due):
+	case now.Before(m.due), !d.dialer.SignIns.Renews():
 		return nil
 	case !m.latest.IsZero() && now.After(m.latest):
 		return errors.New("rediam: the connection was idle until the service may close it")

@@ -51,13 +51,15 @@ func Configure(o *valkey.ClientOption, src rediam.TokenSource, renewal rediam.Re
 	o.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 		dialer := base
 		dialer.Open = func(ctx context.Context, network, addr string) (net.Conn, error) { return own(ctx, network, addr, d) }
-		c, err := dialer.DialContext(ctx, "tcp", addr)
+		c, err := dialer.SignedIn(ctx, "tcp", addr)
 		if err != nil {
 			return nil, err
 		}
 		return conn{c}, nil
 	}
-	o.AuthCredentialsFn = r.credentials
+	if base.SignIns.Renews() {
+		o.AuthCredentialsFn = r.credentials
+	}
 	return nil
 }
 
