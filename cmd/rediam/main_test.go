@@ -22,6 +22,7 @@ func TestCommands(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 			e.Setenv("TMPDIR", e.WorkDir)
+			e.Setenv("HOME", e.WorkDir) // the AWS CLI keeps credentials there
 			return nil
 		},
 		Condition: func(name string) (bool, error) { return present(t, name) },

@@ -48,6 +48,7 @@ func TestWalkthroughs(t *testing.T) {
 					bin := filepath.Join(e.WorkDir, "bin")
 					e.Setenv("PATH", strings.Join([]string{bin, programs, e.Getenv("PATH")}, string(os.PathListSeparator)))
 					e.Setenv("TMPDIR", e.WorkDir)
+					e.Setenv("HOME", e.WorkDir) // the AWS CLI keeps credentials there
 					e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 					e.Setenv("AWS_PAGER", "")
 					if err := os.Mkdir(bin, 0o755); err != nil {

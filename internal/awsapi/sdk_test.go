@@ -145,7 +145,7 @@ func TestEveryListOfElastiCacheComesInPages(t *testing.T) {
 	n := aws.Int32(20)
 	wantPages(t, "user groups", pages(t, elasticache.NewDescribeUserGroupsPaginator(a, &elasticache.DescribeUserGroupsInput{MaxRecords: n}), func(o *elasticache.DescribeUserGroupsOutput) []string {
 		return each(o.UserGroups, func(g types.UserGroup) *string { return g.UserGroupId })
-	}), 20, 1)
+	}), 20, 2)
 	wantPages(t, "replication groups", pages(t, elasticache.NewDescribeReplicationGroupsPaginator(a, &elasticache.DescribeReplicationGroupsInput{MaxRecords: n}), func(o *elasticache.DescribeReplicationGroupsOutput) []string {
 		return each(o.ReplicationGroups, func(g types.ReplicationGroup) *string { return g.ReplicationGroupId })
 	}), 20, 1)
