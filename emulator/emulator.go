@@ -133,6 +133,14 @@ type Config struct {
 	// creating, modifying or deleting, by the emulator's clock. Zero means not at all.
 	StateDelay time.Duration
 
+	// Functions are the Lambda functions that rotate secrets, by name: the http:// or
+	// https:// URL of one that runs, or a command. PutFunction has functions in Go.
+	Functions map[string]string
+
+	// RotationRetry is how long the emulator waits before it tries a rotation again that
+	// has failed, at first; each further time it waits twice as long. Zero means a second.
+	RotationRetry time.Duration
+
 	// Expose makes the emulator listen on every interface of this machine, for
 	// clients that reach it under this host name: a service container, say.
 	// Whoever can reach it can use it. Empty means loopback only.
@@ -176,16 +184,18 @@ type Server struct {
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
+	wake     chan struct{} // has one in it if there may be a rotation to begin
 	done     chan struct{} // closed when the emulator has failed or is closed
 	end      sync.Once
 	ended    sync.Once
 
-	mu       sync.Mutex // guards below
-	caches   map[string]*cache
-	metadata map[string]*metadata // by instance
-	events   []Event
-	err      error // why the emulator failed
-	made     int   // caches started so far
+	mu        sync.Mutex // guards below
+	caches    map[string]*cache
+	metadata  map[string]*metadata // by instance
+	functions map[string]Function
+	events    []Event
+	err       error // why the emulator failed
+	made      int   // caches started so far
 }
 
 // TB is what Start needs of a *testing.T or *testing.B.
@@ -214,7 +224,8 @@ func Start(t TB, configs ...Config) *Server {
 // Open starts an emulator. When it returns every listener answers; the caller
 // must Close it. ctx bounds the start only.
 func Open(ctx context.Context, c Config) (*Server, error) {
-	s := &Server{config: c, world: world.New(c.Region, c.Account), log: c.Log, caches: map[string]*cache{}, metadata: map[string]*metadata{}, done: make(chan struct{})}
+	s := &Server{config: c, world: world.New(c.Region, c.Account), log: c.Log, caches: map[string]*cache{}, metadata: map[string]*metadata{}, functions: map[string]Function{},
+		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -260,11 +271,15 @@ func (s *Server) open() (err error) {
 	}
 	s.world.OnChange(s.reconcile)
 	s.world.OnChange(s.reconcileMetadata)
+	s.world.OnChange(func() error { s.beginRotations(); return nil }) // the clock
 	if id, ok := saved[string](s.state, ofAdmin); ok {
 		s.adminKey, _ = s.world.Key(id)
 		err = errors.Join(s.reconcile(), s.reconcileMetadata())
 	} else {
 		err = s.populate()
+	}
+	if err == nil {
+		err = s.openFunctions()
 	}
 	return cmp.Or(err, s.failure())
 }
@@ -366,7 +381,7 @@ func (s *Server) serveAWS() error {
 	mux := http.NewServeMux()
 	mux.Handle("/_rediam/", s.admin())
 	s.handleWorkloads(mux)
-	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL, Refused: s.refusedCall})
+	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL, Rotate: s.beginRotations, Refused: s.refusedCall})
 	s.http = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,

@@ -13,16 +13,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/memorydb"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 // sdks are the clients of the SDK that know every member of a service's operations,
 // under the names that they have here. A service need not have one.
 var sdks = map[string]reflect.Type{
-	"elasticache": reflect.TypeFor[*elasticache.Client](),
-	"iam":         reflect.TypeFor[*iam.Client](),
-	"memorydb":    reflect.TypeFor[*memorydb.Client](),
-	"sts":         reflect.TypeFor[*sts.Client](),
+	"elasticache":    reflect.TypeFor[*elasticache.Client](),
+	"iam":            reflect.TypeFor[*iam.Client](),
+	"memorydb":       reflect.TypeFor[*memorydb.Client](),
+	"secretsmanager": reflect.TypeFor[*secretsmanager.Client](),
+	"sts":            reflect.TypeFor[*sts.Client](),
 }
 
 const (

@@ -363,10 +363,18 @@ func TestTheAPIShowsWhatIsUnderWay(t *testing.T) {
 	if g := a.replicationGroup(t, "orders"); *g.Status != "modifying" || g.PendingModifiedValues.AuthTokenStatus != types.AuthTokenUpdateStatusSetting || primary(t, g) != where {
 		t.Errorf("%s, pending %+v", *g.Status, g.PendingModifiedValues)
 	}
+	change.RemoveUserGroups, change.AuthToken, change.AuthTokenUpdateStrategy = nil, aws.String("seventeen-letters"), types.AuthTokenUpdateStrategyTypeRotate
+	_, err = a.ModifyReplicationGroup(ctx, change)
+	refused(t, "a cache that is being changed", err, 400, "InvalidReplicationGroupState", "modifying")
 	a.srv.Advance(time.Hour)
 	if g := a.replicationGroup(t, "orders"); *g.Status != "available" || g.PendingModifiedValues.AuthTokenStatus != "" {
 		t.Errorf("%s, pending %+v", *g.Status, g.PendingModifiedValues)
 	}
+	noError(t, only(a.ModifyReplicationGroup(ctx, change)))
+	if g := a.replicationGroup(t, "orders"); *g.Status != "modifying" || g.PendingModifiedValues.AuthTokenStatus != types.AuthTokenUpdateStatusRotating {
+		t.Errorf("%s, pending %+v", *g.Status, g.PendingModifiedValues)
+	}
+	a.srv.Advance(time.Hour)
 	noError(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~* +get")})))
 	_, err = a.DeleteUser(ctx, &elasticache.DeleteUserInput{UserId: aws.String("app")})
 	refused(t, "a user who is being changed", err, 400, "InvalidUserState", "modifying")
@@ -391,7 +399,18 @@ func TestTheAPIShowsWhatIsUnderWay(t *testing.T) {
 }
 
 func TestAuthTokensAreRotated(t *testing.T) {
-	a := newAccount(t, emulator.Config{Engine: "embedded"})
+	for _, engine := range []string{"embedded", "redis-server", "valkey-server"} {
+		t.Run(engine, func(t *testing.T) {
+			if engine != "embedded" {
+				engine = installed.Path(t, engine)
+			}
+			testAuthTokens(t, engine)
+		})
+	}
+}
+
+func testAuthTokens(t *testing.T, engine string) {
+	a := newAccount(t, emulator.Config{Engine: engine})
 	ctx := t.Context()
 	a.makeGroup(t)
 	in := cacheInput("orders")
@@ -452,10 +471,14 @@ func TestAuthTokensAreRotated(t *testing.T) {
 	cache = a.srv.Cache("open")
 	wants("creation without a token", "", "the-first-token-1", "the-second-token-2", "the-third-token-33")
 	rotate := &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: aws.String("open"), AuthToken: aws.String("the-second-token-2")}
-	noError(t, only(a.ModifyReplicationGroup(ctx, rotate)), dial(t, cache.Addr, cache.TLS, "", "").Ping(ctx).Err(), dial(t, cache.Addr, cache.TLS, "", "the-second-token-2").Ping(ctx).Err())
+	noError(t, only(a.ModifyReplicationGroup(ctx, rotate)))
+	wants("ROTATE without a token", "", "the-second-token-2")
+	rotate.AuthToken = aws.String("the-third-token-33")
+	noError(t, only(a.ModifyReplicationGroup(ctx, rotate)))
+	wants("a second ROTATE", "the-second-token-2", "the-third-token-33")
 	rotate.AuthTokenUpdateStrategy = types.AuthTokenUpdateStrategyTypeSet
 	noError(t, only(a.ModifyReplicationGroup(ctx, rotate)))
-	wants("SET of the first token", "the-second-token-2")
+	wants("SET of the last token", "the-third-token-33")
 }
 
 // On AWS a cache cluster of Redis OSS has neither TLS nor users, so IAM never opens it.

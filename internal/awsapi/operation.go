@@ -25,6 +25,8 @@ var services = map[string]service{
 
 	"elasticache": {namespace: "http://elasticache.amazonaws.com/doc/2015-02-02/", operations: elastiCacheOperations},
 	"memorydb":    {target: "AmazonMemoryDB", codes: memoryDBCodes, operations: memoryDBOperations},
+
+	"secretsmanager": {target: "secretsmanager", codes: secretCodes, operations: secretOperations},
 }
 
 // An operation is one call of a service.
@@ -46,6 +48,7 @@ type call struct {
 	source string    // address of the peer
 
 	metadataURL func(instance string) string // nil: no metadata can be reached
+	rotate      func()                       // nil: nobody runs rotations
 
 	context  policy.Context // condition keys besides those of every call; set by resources
 	document string         // the policy document that the request brings, if it does

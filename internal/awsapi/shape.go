@@ -204,7 +204,7 @@ func encodeXML(e *xml.Encoder, v reflect.Value) error {
 // absent is whether a field of an answer is a member that is not there.
 func absent(v reflect.Value) bool {
 	switch v.Kind() {
-	case reflect.Pointer, reflect.Slice:
+	case reflect.Pointer, reflect.Slice, reflect.Map:
 		return v.IsNil()
 	case reflect.String:
 		return v.Len() == 0
