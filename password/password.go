@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,9 +56,9 @@ type Client interface {
 }
 
 // A Source reads a secret: a JSON object with "username" and "password", or with
-// "authToken", whose user is default. Other members do not matter. Fill in the fields,
-// and do not change or copy it after that. It is safe for many goroutines and needs no
-// Close.
+// "authToken", or an AUTH token alone; the user of AUTH tokens is default. Other
+// members do not matter. Fill in the fields, and do not change or copy it after that.
+// It is safe for many goroutines and needs no Close.
 type Source struct {
 	Client Client // required
 	Secret string // name or ARN; required
@@ -244,12 +245,17 @@ func (s *Source) fetch(ctx context.Context, label string) (rediam.Token, error) 
 	return token, err
 }
 
-var errContent = errors.New(`it is not a JSON object with strings "username" and "password", or "authToken"`)
+var errContent = errors.New(`it is neither a JSON object with strings "username" and "password", or "authToken", nor an AUTH token`)
 
 // parse tells nothing of what it has read in its error.
 func parse(secret *string) (rediam.Token, error) {
 	var v struct{ Username, Password, AuthToken string }
-	if secret == nil || json.Unmarshal([]byte(*secret), &v) != nil {
+	switch {
+	case secret == nil:
+		return rediam.Token{}, errContent
+	case !strings.ContainsAny(*secret, "{[\" \r\n"): // which AUTH tokens have not
+		v.AuthToken = *secret
+	case json.Unmarshal([]byte(*secret), &v) != nil:
 		return rediam.Token{}, errContent
 	}
 	switch {

@@ -280,7 +280,8 @@ func TestWhatASecretMayBe(t *testing.T) {
 		{`{"username":"app"}`, ""},
 		{`{"password":"s3cr3t-of-this-test"}`, ""},
 		{`{"username":"app","password":["s3cr3t-of-this-test"]}`, ""},
-		{`s3cr3t-of-this-test`, ""},
+		{`s3cr3t-of-this-test`, "default"},
+		{`s3cr3t-of-this-test and more`, ""},
 		{`"s3cr3t-of-this-test"`, ""},
 		{``, ""},
 	} {
