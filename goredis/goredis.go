@@ -41,6 +41,9 @@ type Options interface {
 // or does not verify, with everything that is wrong in one error, and then
 // changes nothing.
 //
+// With a rediam.PasswordSource the dialler signs in by itself; then it sets Dialer alone,
+// as Stream does, and no connection is replaced.
+//
 // Connections that the pool does not have back are not replaced: subscriptions,
 // commands that block, and Conn and Watch as long as they are held. AWS closes
 // them 12 hours after they signed in; go-redis then subscribes again, and what was

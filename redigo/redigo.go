@@ -33,7 +33,8 @@ type Dialer struct {
 	TLS    *tls.Config        // required; &tls.Config{} verifies the cache's certificate
 	Source rediam.TokenSource // required
 
-	// Renewal is when connections sign in again; zero means 9 h ± 2 h.
+	// Renewal is when connections sign in again; zero means 9 h ± 2 h. With a
+	// rediam.PasswordSource they never do.
 	Renewal rediam.Renewal
 
 	// Timeout bounds the opening of a connection with its sign-in, and a renewal,

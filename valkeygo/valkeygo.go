@@ -33,6 +33,9 @@ import (
 // is missing or does not verify, with everything that is wrong in one error, and then
 // changes nothing.
 //
+// With a rediam.PasswordSource the dialler signs in by itself; then it sets DialCtxFn
+// alone, and nothing is renewed.
+//
 // If the token source fails at a renewal, the connection works on and is due again
 // soon. If the service refuses a renewal, the connection ends and valkey-go opens
 // another: reads that were under way are tried again, and writes fail. A connection
