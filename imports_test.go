@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"valkeygo":            {"", "internal/dial"},
 	"metrics":             {""},
 	"password":            {""},
+	"rotate":              {},
 	"internal/proxy":      {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
 	"internal/account":    {"", "internal/policy", "internal/acl"},
 	"internal/doctor":     {"", "internal/account", "internal/policy", "internal/resp", "internal/sigv4"},
