@@ -56,12 +56,13 @@ type Client interface {
 }
 
 // A Source reads a secret: a JSON object with "username" and "password", or with
-// "authToken", or an AUTH token alone; the user of AUTH tokens is default. Other
-// members do not matter. Fill in the fields, and do not change or copy it after that.
-// It is safe for many goroutines and needs no Close.
+// "authToken" for the user default, or a password alone. Other members do not matter.
+// Fill in the fields, and do not change or copy it after that. It is safe for many
+// goroutines and needs no Close.
 type Source struct {
 	Client Client // required
 	Secret string // name or ARN; required
+	User   string // whose password it is if the secret does not say; zero means default
 
 	// MaxAge is how long the secret is used before it is read again, give or take a
 	// tenth. If it cannot be read then, the old one is used on. Zero means ten minutes.
@@ -238,30 +239,30 @@ func (s *Source) fetch(ctx context.Context, label string) (rediam.Token, error) 
 	if err != nil {
 		return rediam.Token{}, fmt.Errorf("rediam: secret %q: %w", s.Secret, err)
 	}
-	token, err := parse(out.SecretString)
+	token, err := s.parse(out.SecretString)
 	if err != nil {
 		err = fmt.Errorf("rediam: secret %q, %s: %w", s.Secret, label, err)
 	}
 	return token, err
 }
 
-var errContent = errors.New(`it is neither a JSON object with strings "username" and "password", or "authToken", nor an AUTH token`)
+var errContent = errors.New(`it is neither a JSON object with strings "username" and "password", or "authToken", nor a password alone`)
 
 // parse tells nothing of what it has read in its error.
-func parse(secret *string) (rediam.Token, error) {
+func (s *Source) parse(secret *string) (rediam.Token, error) {
 	var v struct{ Username, Password, AuthToken string }
 	switch {
 	case secret == nil:
 		return rediam.Token{}, errContent
-	case !strings.ContainsAny(*secret, "{[\" \r\n"): // which AUTH tokens have not
-		v.AuthToken = *secret
+	case !strings.ContainsAny(*secret, "{[\"\r\n"): // a password
+		v.Password = *secret
 	case json.Unmarshal([]byte(*secret), &v) != nil:
 		return rediam.Token{}, errContent
 	}
 	switch {
-	case v.Username != "" && v.Password != "":
-		return rediam.Token{User: v.Username, Password: v.Password}, nil
-	case v.Password == "" && v.AuthToken != "" && (v.Username == "" || v.Username == "default"):
+	case v.Password != "" && v.AuthToken == "":
+		return rediam.Token{User: cmp.Or(v.Username, s.User, "default"), Password: v.Password}, nil
+	case v.AuthToken != "" && v.Password == "" && (v.Username == "" || v.Username == "default"):
 		return rediam.Token{User: "default", Password: v.AuthToken}, nil
 	}
 	return rediam.Token{}, errContent

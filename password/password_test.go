@@ -278,16 +278,18 @@ func TestWhatASecretMayBe(t *testing.T) {
 		{`{"username":"default","authToken":"s3cr3t-of-this-test"}`, "default"},
 		{`{"username":"app","authToken":"s3cr3t-of-this-test"}`, ""},
 		{`{"username":"app"}`, ""},
-		{`{"password":"s3cr3t-of-this-test"}`, ""},
+		{`{"password":"s3cr3t-of-this-test"}`, "whoever"},
+		{`{"username":"app","password":"s3cr3t-of-this-test","authToken":"s3cr3t-of-this-test"}`, ""},
+		{`[]`, ""},
 		{`{"username":"app","password":["s3cr3t-of-this-test"]}`, ""},
-		{`s3cr3t-of-this-test`, "default"},
-		{`s3cr3t-of-this-test and more`, ""},
+		{`s3cr3t-of-this-test`, "whoever"},
+		{"s3cr3t-of-this-test\r\nFLUSHALL", ""},
 		{`"s3cr3t-of-this-test"`, ""},
 		{``, ""},
 	} {
 		store := &secret{}
 		store.set("AWSCURRENT", v.secret)
-		source := &password.Source{Client: store, Secret: "app"}
+		source := &password.Source{Client: store, Secret: "app", User: "whoever"}
 		token, err := source.Token(t.Context())
 		switch {
 		case v.user == "" && (err == nil || strings.Contains(err.Error(), "s3c") || !strings.Contains(err.Error(), `secret "app"`)):
@@ -308,6 +310,15 @@ func TestASourceThatLacksAFieldSaysSo(t *testing.T) {
 		if _, err := source.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "needs a Client and a Secret") {
 			t.Errorf("%v: %v", source, err)
 		}
+	}
+}
+
+func TestAPasswordOfNobodyIsThatOfDefault(t *testing.T) {
+	store := &secret{}
+	store.set("AWSCURRENT", "s3cr3t-of-this-test")
+	source := &password.Source{Client: store, Secret: "app"}
+	if token, err := source.Token(t.Context()); err != nil || token.User != "default" {
+		t.Errorf("%v, %v", token, err)
 	}
 }
 

@@ -179,3 +179,23 @@ func TestTheSecretOfTheTemplateIsThatOfItsUser(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTemplateSetsWhatTheFunctionReads(t *testing.T) {
+	all, _ := templates(t)
+	function, err := os.ReadFile("../rediam-rotate/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	environment, _ := all["Function"].Properties["Environment"].(map[string]any)
+	variables, _ := environment["Variables"].(map[string]any)
+	for _, name := range []string{"REDIAM_ROTATE_KIND", "REDIAM_ROTATE_SECRETS", "REDIAM_ROTATE_NODES"} {
+		if variables[name] == nil {
+			t.Errorf("the function is not told %s", name)
+		}
+	}
+	for name := range variables {
+		if !strings.Contains(string(function), `env("`+name+`")`) {
+			t.Errorf("the function does not read %s", name)
+		}
+	}
+}

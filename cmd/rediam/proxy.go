@@ -54,7 +54,7 @@ type place struct {
 	target `embed:""`
 	Listen string `placeholder:"HOST:PORT" help:"Where clients connect, without TLS. Default: 127.0.0.1:6379, unless --unix is given."`
 	Unix   string `placeholder:"PATH" help:"Unix socket at which clients connect."`
-	Secret string `placeholder:"ID" help:"Name or ARN of a secret in Secrets Manager: sign in with its user and password, or its AUTH token, instead of IAM. --cache is then but a name, and --user is not looked at."`
+	Secret string `placeholder:"ID" help:"Name or ARN of a secret in Secrets Manager: sign in with its user and password, or its AUTH token, instead of IAM. --cache is then but a name, and --user who signs in if the secret does not say."`
 }
 
 func (proxyCommand) Help() string {
@@ -169,7 +169,7 @@ func (p *place) secret(ctx context.Context, t *terminal, config *rediam.Config) 
 	case awsConfig.Region == "":
 		return nil, usageError{hinted{errors.New("no region: where is the secret?"), "give --region, or AWS_REGION"}}
 	}
-	source := &password.Source{Client: secretsmanager.NewFromConfig(awsConfig), Secret: p.Secret, Log: t.log}
+	source := &password.Source{Client: secretsmanager.NewFromConfig(awsConfig), Secret: p.Secret, User: config.Username, Log: t.log}
 	token, err := source.Token(ctx)
 	if err != nil {
 		return nil, hinted{err, "reading it takes secretsmanager:GetSecretValue on the secret, and kms:Decrypt on a key of its own"}
