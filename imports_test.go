@@ -32,6 +32,8 @@ var mayImport = map[string][]string{
 	"redigo":              {"", "internal/dial"},
 	"valkeygo":            {"", "internal/dial"},
 	"metrics":             {""},
+	"password":            {""},
+	"rotate":              {},
 	"internal/proxy":      {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
 	"internal/account":    {"", "internal/policy"},
 	"internal/doctor":     {"", "internal/account", "internal/policy", "internal/resp", "internal/sigv4"},

@@ -133,6 +133,16 @@ type Config struct {
 	// creating, modifying or deleting, by the emulator's clock. Zero means not at all.
 	StateDelay time.Duration
 
+	// Functions are the Lambda functions that rotate secrets, by name: the http:// or
+	// https:// URL of one that runs, or a command with arguments. A command has the
+	// credentials of the role of its name, which is made unless it is there. PutFunction
+	// is for functions in Go.
+	Functions map[string]string
+
+	// RotationRetry is how long the emulator waits before it tries a rotation again that
+	// has failed, at first; each further time it waits twice as long. Zero means a second.
+	RotationRetry time.Duration
+
 	// Expose makes the emulator listen on every interface of this machine, for
 	// clients that reach it under this host name: a service container, say.
 	// Whoever can reach it can use it. Empty means loopback only.
@@ -176,16 +186,18 @@ type Server struct {
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
+	wake     chan struct{} // has one in it if there may be a rotation to begin
 	done     chan struct{} // closed when the emulator has failed or is closed
 	end      sync.Once
 	ended    sync.Once
 
-	mu       sync.Mutex // guards below
-	caches   map[string]*cache
-	metadata map[string]*metadata // by instance
-	events   []Event
-	err      error // why the emulator failed
-	made     int   // caches started so far
+	mu        sync.Mutex // guards below
+	caches    map[string]*cache
+	metadata  map[string]*metadata // by instance
+	functions map[string]Function
+	events    []Event
+	err       error // why the emulator failed
+	made      int   // caches started so far
 }
 
 // TB is what Start needs of a *testing.T or *testing.B.
@@ -214,7 +226,8 @@ func Start(t TB, configs ...Config) *Server {
 // Open starts an emulator. When it returns every listener answers; the caller
 // must Close it. ctx bounds the start only.
 func Open(ctx context.Context, c Config) (*Server, error) {
-	s := &Server{config: c, world: world.New(c.Region, c.Account), log: c.Log, caches: map[string]*cache{}, metadata: map[string]*metadata{}, done: make(chan struct{})}
+	s := &Server{config: c, world: world.New(c.Region, c.Account), log: c.Log, caches: map[string]*cache{}, metadata: map[string]*metadata{}, functions: map[string]Function{},
+		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -260,18 +273,23 @@ func (s *Server) open() (err error) {
 	}
 	s.world.OnChange(s.reconcile)
 	s.world.OnChange(s.reconcileMetadata)
+	s.world.OnChange(func() error { s.beginRotations(); return nil }) // the clock
 	if id, ok := saved[string](s.state, ofAdmin); ok {
 		s.adminKey, _ = s.world.Key(id)
 		err = errors.Join(s.reconcile(), s.reconcileMetadata())
 	} else {
 		err = s.populate()
 	}
+	if err == nil {
+		err = s.openFunctions()
+	}
 	return cmp.Or(err, s.failure())
 }
 
 var (
-	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
-	regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+	accountID    = regexp.MustCompile(`^[0-9]{12}$`)
+	functionName = regexp.MustCompile(`^[A-Za-z0-9_-]{2,64}$`)
+	regionName   = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 )
 
 // check names everything that cannot work; the error is made of *Errors.
@@ -283,6 +301,10 @@ func (c Config) check() error {
 		return &Error{Code: "InvalidParameterValue", Message: what}
 	}
 	host, _, err := net.SplitHostPort(cmp.Or(c.Listen, "127.0.0.1:0"))
+	functions := true
+	for name, where := range c.Functions {
+		functions = functions && functionName.MatchString(name) && isFunction(where)
+	}
 	return errors.Join(
 		wrong(err != nil || !isLoopback(host), "listen: it must be a loopback address with a port, such as 127.0.0.1:0"),
 		wrong(net.ParseIP(c.Expose) != nil || strings.ContainsAny(c.Expose, ":/"), "unsafe-listen: it must be a host name, without a port"),
@@ -290,7 +312,8 @@ func (c Config) check() error {
 		wrong(c.Region != "" && !regionName.MatchString(c.Region), "region: it must have the form eu-west-1"),
 		wrong(c.CachePort < 0 || c.CachePort+max(c.Nodes-1, 0) > 65535, "cache-port: it must be from 0 to 65535, for each node"),
 		wrong(c.Nodes > 1 && engine.OneNode(c.Engine), "nodes: "+engine.ErrOneNode.Error()),
-		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0 || c.SessionTTL < 0 || c.StateDelay < 0, "token-ttl, connection-ttl, session-ttl and state-delay: they cannot be negative"),
+		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0 || c.SessionTTL < 0 || c.StateDelay < 0 || c.RotationRetry < 0, "token-ttl, connection-ttl, session-ttl, state-delay and RotationRetry: they cannot be negative"),
+		wrong(!functions, "function: NAME=URL or NAME=COMMAND, where the name has 2 to 64 letters, digits, _ and -, and the URL no password"),
 		wrong(c.TokenTTL > sigv4.MaxExpires*time.Second, "token-ttl: AWS's tokens live 15 minutes at most"))
 }
 
@@ -366,7 +389,7 @@ func (s *Server) serveAWS() error {
 	mux := http.NewServeMux()
 	mux.Handle("/_rediam/", s.admin())
 	s.handleWorkloads(mux)
-	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL, Refused: s.refusedCall})
+	mux.Handle("/", &awsapi.Handler{World: s.world, Log: s.log, MetadataURL: s.MetadataURL, Rotate: s.beginRotations, Refused: s.refusedCall})
 	s.http = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,

@@ -44,6 +44,7 @@ type cli struct {
 	Exec    execCommand    `cmd:"" help:"Run redis-cli, redis-benchmark or another program signed in."`
 	Policy  policyCommand  `cmd:"" help:"Print, check and simulate IAM policies of sign-ins."`
 	ACL     aclCommand     `cmd:"" name:"acl" help:"Check and explain access strings of users."`
+	Rotate  rotateCommand  `cmd:"" help:"Rotate a password that Secrets Manager keeps."`
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 

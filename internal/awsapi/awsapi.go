@@ -43,6 +43,9 @@ type Handler struct {
 	// MetadataTag; empty if nowhere, and nil means that they never are.
 	MetadataURL func(instance string) string
 
+	// Rotate is told that a rotation of a secret has begun; nil means that nobody runs it.
+	Rotate func()
+
 	// Refused is told of calls that were refused; nil means that nobody is.
 	Refused func(action, source string, e *world.Error)
 }
@@ -109,7 +112,7 @@ func (h *Handler) answer(r *http.Request, p *protocol, body []byte) (action stri
 
 func (h *Handler) run(r *http.Request, action string, caller world.Key, o operation, decode decoder) (result any, err error) {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	c := &call{world: h.World, caller: caller, action: action, source: host, metadataURL: h.MetadataURL}
+	c := &call{world: h.World, caller: caller, action: action, source: host, metadataURL: h.MetadataURL, rotate: h.Rotate}
 	result, err = o.run(c, decode)
 	h.lint(c)
 	var behind *world.Behind
@@ -281,7 +284,7 @@ func (p protocol) fail(w http.ResponseWriter, id string, e *world.Error) {
 // statusOf is the HTTP status of an error code where it is not 400.
 func statusOf(code string, p protocol) int {
 	switch code {
-	case "InternalFailure":
+	case "InternalFailure", "InternalServiceError":
 		return http.StatusInternalServerError
 	case "RequestEntityTooLarge":
 		return http.StatusRequestEntityTooLarge
@@ -318,7 +321,7 @@ func asAWS(err error, p protocol) *world.Error {
 		code := cmp.Or(p.service.codes[own.Code], jsonCodes[own.Code], own.Code)
 		return &world.Error{Code: code, Message: own.Message}
 	case errors.As(err, &own):
-		return own
+		return &world.Error{Code: cmp.Or(p.service.codes[own.Code], own.Code), Message: own.Message, Detail: own.Detail}
 	case !errors.As(err, &refusal):
 		return &world.Error{Code: "InternalFailure", Message: "the emulator failed"}
 	}

@@ -113,7 +113,7 @@ func checkPassword(e *Event, m world.Member, password string) bool {
 	if !m.Rules.On() {
 		return e.refuse(reasonOff, "the access string of the user does not say on")
 	}
-	if m.Auth == world.AuthNoPassword {
+	if m.Auth == world.AuthNoPassword && len(m.Passwords) == 0 {
 		return true
 	}
 	match := 0

@@ -81,11 +81,13 @@ func (c Cache) checkTokens() error {
 }
 
 // tokenUser is who everybody is on a cache without a user group: the user default,
-// whose passwords are the AUTH tokens, if it has any that it needs.
+// whose passwords are the AUTH tokens, if it has any. Where none is needed beside a
+// token, since the cache had none before, a wrong one is refused all the same.
 func (c Cache) tokenUser() User {
 	u := openUser
-	if len(c.AuthTokens) > 0 && !slices.Contains(c.AuthTokens, "") {
-		u.Auth, u.Passwords = AuthPassword, slices.Clone(c.AuthTokens)
+	u.Passwords = slices.DeleteFunc(slices.Clone(c.AuthTokens), func(t Secret) bool { return t == "" })
+	if len(u.Passwords) > 0 && len(u.Passwords) == len(c.AuthTokens) {
+		u.Auth = AuthPassword
 	}
 	return u
 }

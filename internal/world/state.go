@@ -58,6 +58,11 @@ func (w *World) sweepGone() {
 			w.caches.delete(key)
 		}
 	}
+	for key, secret := range w.secrets.rows {
+		if w.forgotten(secret) {
+			w.secrets.delete(key)
+		}
+	}
 }
 
 // A Behind is the error of a change that is made and saved, but that a listener

@@ -56,6 +56,7 @@ type World struct {
 	keys      table[Key]          // by id
 	used      map[string]Use      // of long-term keys, by id
 	holding   map[string]string   // keys of sessions, by id of the instance or workload that has got it last; not saved
+	secrets   table[StoredSecret] // by name
 	clock     table[time.Duration]
 	tables    []saver
 	running   map[string]RunningCache // by name of the cache; not saved; nil if nobody tells
@@ -94,6 +95,7 @@ func New(region, accountID string) *World {
 	add(w, &w.issuers, table[issuer]{name: "issuer", pack: plain[issuer], unpack: unpackIssuer, quiet: true})
 	add(w, &w.saml, table[samlProvider]{name: "saml-provider", pack: packSAMLProvider, unpack: unpackSAMLProvider, quiet: true})
 	add(w, &w.keys, table[Key]{name: "key", pack: packKey, unpack: unpackKey, quiet: true})
+	add(w, &w.secrets, table[StoredSecret]{name: "secret", pack: packSecret, unpack: unpackSecret, quiet: true})
 	add(w, &w.clock, table[time.Duration]{name: "clock", pack: plain[time.Duration], unpack: fromJSON[time.Duration]})
 	w.makePremade()
 	return w
