@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"password":            {""},
 	"rotate":              {},
 	"internal/proxy":      {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
-	"internal/account":    {"", "internal/policy", "internal/acl"},
+	"internal/account":    {"", "internal/policy"},
 	"internal/doctor":     {"", "internal/account", "internal/policy", "internal/resp", "internal/sigv4"},
 	"internal/world":      {"internal/policy", "internal/acl", "internal/federation"},
 	"internal/gate":       append([]string{"internal/world"}, foundations...),

@@ -134,7 +134,9 @@ type Config struct {
 	StateDelay time.Duration
 
 	// Functions are the Lambda functions that rotate secrets, by name: the http:// or
-	// https:// URL of one that runs, or a command. PutFunction has functions in Go.
+	// https:// URL of one that runs, or a command with arguments. A command has the
+	// credentials of the role of its name, which is made unless it is there. PutFunction
+	// is for functions in Go.
 	Functions map[string]string
 
 	// RotationRetry is how long the emulator waits before it tries a rotation again that
@@ -285,8 +287,9 @@ func (s *Server) open() (err error) {
 }
 
 var (
-	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
-	regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+	accountID    = regexp.MustCompile(`^[0-9]{12}$`)
+	functionName = regexp.MustCompile(`^[A-Za-z0-9_-]{2,64}$`)
+	regionName   = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 )
 
 // check names everything that cannot work; the error is made of *Errors.
@@ -298,6 +301,10 @@ func (c Config) check() error {
 		return &Error{Code: "InvalidParameterValue", Message: what}
 	}
 	host, _, err := net.SplitHostPort(cmp.Or(c.Listen, "127.0.0.1:0"))
+	functions := true
+	for name, where := range c.Functions {
+		functions = functions && functionName.MatchString(name) && isFunction(where)
+	}
 	return errors.Join(
 		wrong(err != nil || !isLoopback(host), "listen: it must be a loopback address with a port, such as 127.0.0.1:0"),
 		wrong(net.ParseIP(c.Expose) != nil || strings.ContainsAny(c.Expose, ":/"), "unsafe-listen: it must be a host name, without a port"),
@@ -305,7 +312,8 @@ func (c Config) check() error {
 		wrong(c.Region != "" && !regionName.MatchString(c.Region), "region: it must have the form eu-west-1"),
 		wrong(c.CachePort < 0 || c.CachePort+max(c.Nodes-1, 0) > 65535, "cache-port: it must be from 0 to 65535, for each node"),
 		wrong(c.Nodes > 1 && engine.OneNode(c.Engine), "nodes: "+engine.ErrOneNode.Error()),
-		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0 || c.SessionTTL < 0 || c.StateDelay < 0, "token-ttl, connection-ttl, session-ttl and state-delay: they cannot be negative"),
+		wrong(c.TokenTTL < 0 || c.ConnectionTTL < 0 || c.SessionTTL < 0 || c.StateDelay < 0 || c.RotationRetry < 0, "token-ttl, connection-ttl, session-ttl, state-delay and RotationRetry: they cannot be negative"),
+		wrong(!functions, "function: NAME=URL or NAME=COMMAND, where the name has 2 to 64 letters, digits, _ and -, and the URL no password"),
 		wrong(c.TokenTTL > sigv4.MaxExpires*time.Second, "token-ttl: AWS's tokens live 15 minutes at most"))
 }
 

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,9 +35,18 @@ func (s *Server) openFunctions() error {
 	return nil
 }
 
-func isURL(where string) bool {
+// isFunction is whether something can be a function: a command, or a URL that has no
+// password in it.
+func isFunction(where string) bool {
+	if !isURL(where) {
+		return len(strings.Fields(where)) > 0
+	}
 	u, err := url.Parse(where)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+	return err == nil && u.Host != "" && u.User == nil
+}
+
+func isURL(where string) bool {
+	return strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://")
 }
 
 // putFunctionRole makes the role of a function that is a command, with the function's
@@ -91,13 +99,10 @@ func invokeURL(where string) Function {
 	return func(ctx context.Context, event []byte) error {
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(where, "/")+"/2015-03-31/functions/function/invocations", bytes.NewReader(event))
 		if err != nil {
-			return errors.New("the URL of the function is wrong")
+			return err
 		}
 		r.Header.Set("Content-Type", "application/json")
 		answer, err := http.DefaultClient.Do(r)
-		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-			return wrapped.Err // without the URL, which may hold a password
-		}
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,40 +98,41 @@ func (s *Server) serveRotations() {
 func (s *Server) rotate(secret world.StoredSecret) {
 	arn, token := secret.ARN, secret.Rotation.Token
 	log := s.log.With("secret", secret.Name, "function", secret.Rotation.Function)
+	pause := cmp.Or(s.config.RotationRetry, time.Second)
 	var err error
-	pause := s.config.RotationRetry
-	if pause == 0 {
-		pause = time.Second
-	}
-	for try := range rotationTries {
+	for try := 0; try < rotationTries && s.ctx.Err() == nil; try++ {
 		if try > 0 {
 			log.Warn("rotation failed, will be tried again", "after", pause, "error", err)
-			select {
-			case <-s.ctx.Done():
-			case <-time.After(pause):
-			}
+			s.pause(pause)
 			pause *= 2
-		}
-		if s.ctx.Err() != nil { // the next emulator goes on
-			return
 		}
 		if err = s.tryRotation(secret); err == nil || errors.Is(err, errCancelled) {
 			break
 		}
 	}
-	if s.ctx.Err() != nil {
+	if s.ctx.Err() != nil { // the next emulator goes on
+		return
+	}
+	if err := s.world.EndRotation(arn, token, err != nil); err != nil {
+		log.Error("the end of a rotation cannot be saved: it begins again", "error", err)
+		s.pause(pause)
 		return
 	}
 	switch {
 	case errors.Is(err, errCancelled):
 		log.Info("rotation cancelled")
 	case err != nil:
-		log.Error("rotation failed: AWSPENDING stays where it is, and no other rotation begins until it is taken away", "error", err)
+		log.Error("rotation failed: no other begins until AWSPENDING is taken away", "error", err)
 	default:
 		log.Info("rotation done")
 	}
-	if err := s.world.EndRotation(arn, token, err != nil); err != nil {
-		log.Error("the end of the rotation is not saved", "error", err)
+}
+
+// pause waits for some time, or for the end of the emulator.
+func (s *Server) pause(d time.Duration) {
+	select {
+	case <-s.ctx.Done():
+	case <-time.After(d):
 	}
 }
 

@@ -287,7 +287,9 @@ func (f fakeGroup) ModifyReplicationGroup(ctx context.Context, in *elasticache.M
 		case f.busy+f.blind > 0:
 			return &cachetypes.InvalidReplicationGroupStateFault{}
 		case in.AuthTokenUpdateStrategy == cachetypes.AuthTokenUpdateStrategyTypeRotate:
-			f.change(last, *in.AuthToken) // of the same one twice too
+			if *in.AuthToken != last {
+				f.change(last, *in.AuthToken)
+			}
 			f.open = false
 		case in.AuthTokenUpdateStrategy == cachetypes.AuthTokenUpdateStrategyTypeSet && *in.AuthToken == last:
 			f.change(last)

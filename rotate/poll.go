@@ -16,6 +16,8 @@ type Poll struct {
 	Every time.Duration // on average; zero means five seconds
 	// Progress is told what is done and waited for, without secrets; nil means nobody is.
 	Progress func(what string)
+
+	stale func() error // what is waited for may never come if this is an error; nil means never
 }
 
 func (p Poll) say(format string, args ...any) {
@@ -43,6 +45,11 @@ func (p Poll) until(ctx context.Context, try func() (done bool, reason error)) e
 		}
 		if err := wait(ctx, every/2+rand.N(every)); err != nil {
 			return fmt.Errorf("%w, after: %w", err, reason)
+		}
+		if p.stale != nil {
+			if err := p.stale(); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -325,7 +325,29 @@ func (r *Rotator) set(ctx context.Context, s secret, version string) error {
 	if err != nil {
 		return err
 	}
-	return s.target.Add(ctx, r.Poll, p)
+	poll := r.while(ctx, s, func(now secret) bool { return now.with(pending) == version })
+	if err := s.target.Add(ctx, poll, p); !errors.Is(err, errStale) {
+		return err
+	}
+	if s, err = r.look(ctx, s.arn); err == nil && s.with(current) != version {
+		err = fmt.Errorf("the version of the request is %s no more", pending)
+	}
+	return err // none if another run has been faster
+}
+
+var errStale = errors.New("another rotation has begun meanwhile")
+
+// while is r.Poll, which ends with errStale once a secret has labels that do not hold.
+func (r *Rotator) while(ctx context.Context, s secret, holds func(secret) bool) Poll {
+	poll := r.Poll
+	poll.stale = func() error {
+		now, err := r.look(ctx, s.arn)
+		if err == nil && !holds(now) {
+			err = errStale
+		}
+		return err
+	}
+	return poll
 }
 
 // test signs in with the new password. RotateSecret with RotateImmediately=false has
@@ -410,18 +432,25 @@ func (r *Rotator) retire(ctx context.Context, s secret, version string) error {
 	if err != nil {
 		return err
 	}
-	if s.with(current) != version || s.with(pending) != "" && s.with(pending) != version {
+	alone := func(now secret) bool {
+		return now.with(current) == version && (now.with(pending) == "" || now.with(pending) == version)
+	}
+	err = errStale
+	if alone(s) {
+		var p Passwords
+		if p, err = r.passwords(ctx, s, version); err != nil {
+			return err
+		}
+		if p.Old == p.New {
+			p.Old = ""
+		}
+		err = s.target.Keep(ctx, r.while(ctx, s, alone), p)
+	}
+	switch {
+	case errors.Is(err, errStale):
 		r.Poll.say("another rotation has begun: it ends the old password")
 		return nil
-	}
-	p, err := r.passwords(ctx, s, version)
-	if err != nil {
-		return err
-	}
-	if p.Old == p.New {
-		p.Old = ""
-	}
-	if err := s.target.Keep(ctx, r.Poll, p); err != nil {
+	case err != nil:
 		return fmt.Errorf("the new password is current, but the old one is still valid: %w", err)
 	}
 	r.Poll.say("the old password is valid no more")

@@ -16,27 +16,28 @@ import (
 )
 
 type emulateCommand struct {
-	Engine              string         `default:"auto" placeholder:"ENGINE" help:"auto (valkey-server or redis-server from PATH, else embedded), embedded, redis-server, valkey-server, the path of one, or a redis:// URL of one that runs, whose password is REDIAM_ENGINE_PASSWORD."`
-	Listen              string         `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Loopback address of the AWS endpoint; port 0 is any free one."`
-	CachePort           uint16         `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one. The nodes of a cluster after the first have the ports that follow."`
-	Service             rediam.Service `placeholder:"NAME" help:"Kind of the cache: elasticache (default) or memorydb."`
-	Serverless          bool           `help:"Make an ElastiCache serverless cache."`
-	Nodes               int            `default:"0" placeholder:"N" help:"Shards of the cache, each of one node: a real cluster, for which redis-server or valkey-server is needed. 0 is no cluster mode, for MemoryDB and serverless caches a cluster of one."`
-	Cache               string         `default:"demo" placeholder:"NAME" help:"Name of the cache."`
-	User                string         `default:"demo-user" placeholder:"NAME" help:"Name of its IAM user."`
-	Empty               bool           `help:"Make no cache, user or role; only the IAM user admin."`
-	Region              string         `default:"us-east-1" placeholder:"REGION" help:"Region of everything."`
-	Account             string         `default:"123456789012" placeholder:"ID" help:"AWS account of everything."`
-	TokenTTL            time.Duration  `name:"token-ttl" default:"15m" help:"Life of a token."`
-	ConnectionTTL       time.Duration  `name:"connection-ttl" default:"12h" help:"Life of a connection after its last sign-in."`
-	SessionTTL          time.Duration  `name:"session-ttl" placeholder:"DURATION" help:"Longest life of temporary credentials; what AWS gives by default."`
-	Workload            string         `enum:",ec2,ecs,lambda,irsa,pod-identity" default:"" placeholder:"KIND" help:"Print the environment that such a workload with the role demo-app would have, instead of the access key of admin: ec2, ecs, lambda, irsa or pod-identity."`
-	StateDelay          time.Duration  `placeholder:"DURATION" help:"How long what the AWS API makes, changes or deletes is shown as creating, modifying or deleting; not at all by default."`
-	OneTime             bool           `help:"Refuse a token that has been used before, which AWS does not."`
-	LenientResourceType bool           `help:"Accept tokens with or without ResourceType on caches of either kind."`
-	Expose              string         `name:"unsafe-listen" placeholder:"HOST" help:"Listen on every interface, for clients that reach this machine as HOST, such as a service container's name. Whoever can reach it can use it."`
-	State               string         `placeholder:"FILE" help:"Keep everything but what is in the caches in a file, for the next emulator. It holds secrets. If it is there, nothing is made by default."`
-	EnvFile             string         `placeholder:"FILE" help:"Also write the export lines to a file, once every listener answers."`
+	Engine              string            `default:"auto" placeholder:"ENGINE" help:"auto (valkey-server or redis-server from PATH, else embedded), embedded, redis-server, valkey-server, the path of one, or a redis:// URL of one that runs, whose password is REDIAM_ENGINE_PASSWORD."`
+	Listen              string            `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Loopback address of the AWS endpoint; port 0 is any free one."`
+	CachePort           uint16            `default:"0" placeholder:"PORT" help:"Port of the cache; 0 is any free one. The nodes of a cluster after the first have the ports that follow."`
+	Service             rediam.Service    `placeholder:"NAME" help:"Kind of the cache: elasticache (default) or memorydb."`
+	Serverless          bool              `help:"Make an ElastiCache serverless cache."`
+	Nodes               int               `default:"0" placeholder:"N" help:"Shards of the cache, each of one node: a real cluster, for which redis-server or valkey-server is needed. 0 is no cluster mode, for MemoryDB and serverless caches a cluster of one."`
+	Cache               string            `default:"demo" placeholder:"NAME" help:"Name of the cache."`
+	User                string            `default:"demo-user" placeholder:"NAME" help:"Name of its IAM user."`
+	Empty               bool              `help:"Make no cache, user or role; only the IAM user admin."`
+	Region              string            `default:"us-east-1" placeholder:"REGION" help:"Region of everything."`
+	Account             string            `default:"123456789012" placeholder:"ID" help:"AWS account of everything."`
+	TokenTTL            time.Duration     `name:"token-ttl" default:"15m" help:"Life of a token."`
+	ConnectionTTL       time.Duration     `name:"connection-ttl" default:"12h" help:"Life of a connection after its last sign-in."`
+	SessionTTL          time.Duration     `name:"session-ttl" placeholder:"DURATION" help:"Longest life of temporary credentials; what AWS gives by default."`
+	Workload            string            `enum:",ec2,ecs,lambda,irsa,pod-identity" default:"" placeholder:"KIND" help:"Print the environment that such a workload with the role demo-app would have, instead of the access key of admin: ec2, ecs, lambda, irsa or pod-identity."`
+	StateDelay          time.Duration     `placeholder:"DURATION" help:"How long what the AWS API makes, changes or deletes is shown as creating, modifying or deleting; not at all by default."`
+	OneTime             bool              `help:"Refuse a token that has been used before, which AWS does not."`
+	LenientResourceType bool              `help:"Accept tokens with or without ResourceType on caches of either kind."`
+	Expose              string            `name:"unsafe-listen" placeholder:"HOST" help:"Listen on every interface, for clients that reach this machine as HOST, such as a service container's name. Whoever can reach it can use it."`
+	Function            map[string]string `mapsep:"none" placeholder:"NAME=URL|COMMAND" help:"A Lambda function that rotates secrets of Secrets Manager: the URL of one that runs, or a command with arguments, which gets the event on its standard input. Can be repeated."`
+	State               string            `placeholder:"FILE" help:"Keep everything but what is in the caches in a file, for the next emulator. It holds secrets. If it is there, nothing is made by default."`
+	EnvFile             string            `placeholder:"FILE" help:"Also write the export lines to a file, once every listener answers."`
 }
 
 func (emulateCommand) Help() string {
@@ -79,7 +80,7 @@ func (c *emulateCommand) config() (emulator.Config, error) {
 		Region: c.Region, Account: c.Account,
 		Cache: c.Cache, User: c.User, Nodes: c.Nodes, Empty: c.Empty,
 		TokenTTL: c.TokenTTL, ConnectionTTL: c.ConnectionTTL, SessionTTL: c.SessionTTL, StateDelay: c.StateDelay,
-		OneTime: c.OneTime, LenientResourceType: c.LenientResourceType, Expose: c.Expose, State: c.State,
+		OneTime: c.OneTime, LenientResourceType: c.LenientResourceType, Expose: c.Expose, State: c.State, Functions: c.Function,
 	}
 	switch {
 	case c.Workload != "" && c.Empty:

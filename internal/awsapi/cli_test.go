@@ -122,11 +122,11 @@ func TestTheCLIUnderstandsThatAnOperationIsUnknown(t *testing.T) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	c := newCLI(t, admin(t, srv))
 	for command, want := range map[string]string{
-		"elasticache describe-events":        "An error occurred (InvalidAction) when calling the DescribeEvents operation: Could not find operation DescribeEvents for version 2015-02-02",
-		"memorydb describe-events":           "An error occurred (UnknownOperationException) when calling the DescribeEvents operation: ",
-		"iam list-virtual-mfa-devices":       "An error occurred (InvalidAction) when calling the ListVirtualMFADevices operation: Could not find operation ListVirtualMFADevices for version 2010-05-08",
-		"ec2 describe-regions":               "An error occurred (InvalidAction) when calling the DescribeRegions operation: The action DescribeRegions is not valid for this web service.",
-		"secretsmanager get-random-password": "An error occurred (UnknownOperationException) when calling the GetRandomPassword operation: ",
+		"elasticache describe-events":  "An error occurred (InvalidAction) when calling the DescribeEvents operation: Could not find operation DescribeEvents for version 2015-02-02",
+		"memorydb describe-events":     "An error occurred (UnknownOperationException) when calling the DescribeEvents operation: ",
+		"iam list-virtual-mfa-devices": "An error occurred (InvalidAction) when calling the ListVirtualMFADevices operation: Could not find operation ListVirtualMFADevices for version 2010-05-08",
+		"ec2 describe-regions":         "An error occurred (InvalidAction) when calling the DescribeRegions operation: The action DescribeRegions is not valid for this web service.",
+		"kms list-keys":                "An error occurred (UnknownOperationException) when calling the ListKeys operation: ",
 	} {
 		output, ok := c.run(t, append(strings.Fields(command), "--endpoint-url", srv.URL())...)
 		if ok || !strings.Contains(output, want) {

@@ -1,6 +1,7 @@
 package awsapi
 
 import (
+	"cmp"
 	"crypto/rand"
 	"math/big"
 	"strings"
@@ -34,8 +35,9 @@ type rotateSecretRequest struct {
 // rotateSecret begins a rotation. Who does must be allowed to call the function, too
 // (user guide, "Permissions for rotation").
 func rotateSecret(c *call, in rotateSecretRequest) (out secretAnswer, err error) {
-	if in.RotationLambdaARN != "" {
-		if err := c.world.AuthorizeCall(c.caller, "lambda:InvokeFunction", in.RotationLambdaARN, c.source); err != nil {
+	secret, _ := c.world.StoredSecret(in.SecretId) // if it is there
+	if function := cmp.Or(in.RotationLambdaARN, secret.Rotation.Function); function != "" {
+		if err := c.world.AuthorizeCall(c.caller, "lambda:InvokeFunction", function, c.source); err != nil {
 			return out, err
 		}
 	}

@@ -196,22 +196,27 @@ func (w *World) EndRotation(arn, token string, failed bool) error {
 			return nil
 		}
 		s.endTest()
-		if !failed && !s.Rotation.Test {
-			s.Rotated = w.now().UTC()
-		}
 		s.Rotation.Token = ""
 		if s.Rotation.Test {
 			return nil
 		}
+		if !failed {
+			s.Rotated = w.now().UTC()
+		}
 		return w.schedule(&s.Rotation)
 	})
+	if errors.Is(err, errNoSecret) { // deleted meanwhile
+		return nil
+	}
 	return err
 }
 
 // endTest takes the version away that was there for testSecret alone.
 func (s *StoredSecret) endTest() {
 	if s.Rotation.Test {
-		s.Versions = slices.DeleteFunc(s.Versions, func(v SecretVersion) bool { return v.ID == s.Rotation.Token })
+		s.Versions = slices.DeleteFunc(s.Versions, func(v SecretVersion) bool {
+			return v.ID == s.Rotation.Token && !slices.Contains(v.Stages, StageCurrent)
+		})
 	}
 }
 

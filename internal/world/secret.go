@@ -21,6 +21,7 @@ const (
 	maxSecretVersions = 100
 	keepVersion       = 24 * time.Hour // that a version is kept in any case
 	maxStages         = 20             // on all versions together
+	maxStage          = 256
 	minVersionID      = 32
 	maxVersionID      = 64
 	minRecovery       = 7
@@ -111,17 +112,13 @@ func (s *StoredSecret) take(stage string) {
 	}
 }
 
-// label moves a label to a version. AWSCURRENT leaves AWSPREVIOUS behind, and takes
-// AWSPENDING from where it was (UpdateSecretVersionStage, API reference; the latter is
-// what AWS is seen to do).
+// label moves a label to a version. AWSCURRENT leaves AWSPREVIOUS behind
+// (UpdateSecretVersionStage, API reference).
 func (s *StoredSecret) label(id, stage string) {
 	if v := s.version(id); slices.Contains(v.Stages, stage) {
 		return
 	}
 	if old := s.Labelled(stage); stage == StageCurrent && old != nil {
-		if slices.Contains(old.Stages, StagePending) {
-			s.take(StagePending)
-		}
 		s.label(old.ID, StagePrevious)
 	}
 	s.take(stage)
@@ -323,8 +320,11 @@ func (w *World) PutSecretValue(id string, value SecretValue, stages []string) (S
 	if err := value.check(); err != nil {
 		return StoredSecret{}, SecretVersion{}, err
 	}
-	if stages == nil {
+	switch {
+	case stages == nil:
 		stages = []string{StageCurrent}
+	case len(stages) == 0:
+		return StoredSecret{}, SecretVersion{}, errorf("InvalidParameterException", "VersionStages must have an element.")
 	}
 	s, err := w.editSecret(id, func(s *StoredSecret) error {
 		if v := s.version(value.Token); v != nil && v.Value != "" {
@@ -351,9 +351,6 @@ func (w *World) addValue(s *StoredSecret, value SecretValue, stages []string) er
 		stages = append(slices.Clone(stages), StageCurrent)
 	}
 	for _, stage := range stages {
-		if stage == "" || len(stage) > 256 {
-			return errorf("InvalidParameterException", "a staging label has 1 to 256 characters")
-		}
 		s.label(value.Token, stage)
 	}
 	if slices.Contains(stages, StageCurrent) && !slices.Contains(stages, StagePending) {
@@ -365,6 +362,9 @@ func (w *World) addValue(s *StoredSecret, value SecretValue, stages []string) er
 func (s *StoredSecret) checkStages() error {
 	n := 0
 	for _, v := range s.Versions {
+		if slices.ContainsFunc(v.Stages, func(l string) bool { return l == "" || len(l) > maxStage }) {
+			return errorf("InvalidParameterException", "a staging label has 1 to %d characters", maxStage)
+		}
 		n += len(v.Stages)
 	}
 	if n > maxStages {
@@ -432,16 +432,17 @@ func (w *World) SecretValue(id, version, stage string) (s StoredSecret, v Secret
 	case found.Value == "":
 		return s, v, errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for %.256s", what)
 	}
-	return s, *found, w.accessed(s, found.ID)
+	w.accessed(s, found.ID)
+	return s, *found, nil
 }
 
-// accessed notes the day on which a value was last read.
-func (w *World) accessed(s StoredSecret, version string) error {
+// accessed notes the day on which a value was last read, if that can be saved.
+func (w *World) accessed(s StoredSecret, version string) {
 	today := w.Now().UTC().Truncate(24 * time.Hour)
 	if s.version(version).Accessed.Equal(today) {
-		return nil
+		return
 	}
-	return w.change(func() error {
+	w.change(func() error {
 		s, ok := w.secrets.get(s.Name)
 		if s = s.copy(); ok && s.version(version) != nil {
 			s.Accessed, s.version(version).Accessed = today, today
