@@ -28,6 +28,7 @@ import (
 	"github.com/rediam/rediam/internal/proxy"
 	"github.com/rediam/rediam/password"
 	"github.com/rediam/rediam/redigo"
+	"github.com/rediam/rediam/rotate"
 	"github.com/rediam/rediam/valkeygo"
 )
 
@@ -49,12 +50,7 @@ type way func(ctx context.Context) error
 
 // ways are all there are for programs to sign in with a secret.
 var ways = map[string]func(*testing.T, emulator.Endpoint, *rediam.SignIns) way{
-	"go-redis": func(t *testing.T, cache emulator.Endpoint, src *rediam.SignIns) way {
-		return goRedis(t, cache, src, goredis.Configure[redis.Options])
-	},
-	"go-redis in place": func(t *testing.T, cache emulator.Endpoint, src *rediam.SignIns) way {
-		return goRedis(t, cache, src, goredis.Stream[redis.Options])
-	},
+	"go-redis": goRedis,
 	"redigo": func(t *testing.T, cache emulator.Endpoint, src *rediam.SignIns) way {
 		dialer := &redigo.Dialer{Addr: cache.Addr, TLS: cache.TLS, Source: src, Timeout: patience}
 		return func(ctx context.Context) error {
@@ -97,11 +93,15 @@ var ways = map[string]func(*testing.T, emulator.Endpoint, *rediam.SignIns) way{
 	},
 }
 
-func goRedis(t *testing.T, cache emulator.Endpoint, src *rediam.SignIns, configure func(*redis.Options, rediam.TokenSource, rediam.Renewal) error) way {
+func goRedis(t *testing.T, cache emulator.Endpoint, src *rediam.SignIns) way {
 	o := redis.Options{Addr: cache.Addr, TLSConfig: cache.TLS, DialTimeout: patience, DialerRetries: 1, MaxRetries: -1, PoolSize: 1}
-	must(t, configure(&o, src, rediam.Renewal{}))
-	if o.CredentialsProviderContext != nil || o.StreamingCredentialsProvider != nil || o.ConnMaxLifetime != 0 {
-		t.Error("the client has a provider, or replaces connections for nothing")
+	in := o
+	must(t, goredis.Configure(&o, src, rediam.Renewal{}))
+	must(t, goredis.Stream(&in, src, rediam.Renewal{}))
+	for _, o := range []redis.Options{o, in} {
+		if o.Dialer == nil || o.CredentialsProviderContext != nil || o.StreamingCredentialsProvider != nil || o.ConnMaxLifetime != 0 {
+			t.Error("the client has a provider, or replaces connections for nothing")
+		}
 	}
 	return func(ctx context.Context) error {
 		each := o
@@ -134,6 +134,8 @@ func throughProxy(addr string) error {
 // rotated is somebody's password that is changed in three steps.
 type rotated struct {
 	emulator.Cache
+	kind   rotate.Kind
+	target string
 	secret func(password string) string
 	both   func(ctx context.Context, api *elasticache.Client, old, new string) error // the cache takes both
 	one    func(ctx context.Context, api *elasticache.Client, new string) error
@@ -142,6 +144,8 @@ type rotated struct {
 var kinds = map[string]rotated{
 	"a user": {
 		Cache:  emulator.Cache{Name: "orders", Group: "orders-users"},
+		kind:   rotate.KindElastiCacheUser,
+		target: "orders-app",
 		secret: func(password string) string { return of("orders-app", password) },
 		both: func(ctx context.Context, api *elasticache.Client, old, new string) error {
 			return modifyUser(ctx, api, old, new)
@@ -150,6 +154,8 @@ var kinds = map[string]rotated{
 	},
 	"an AUTH token": {
 		Cache:  emulator.Cache{Name: "orders"},
+		kind:   rotate.KindAuthToken,
+		target: "orders",
 		secret: func(token string) string { return fmt.Sprintf(`{"replicationGroupId":"orders","authToken":%q}`, token) },
 		both: func(ctx context.Context, api *elasticache.Client, _, new string) error {
 			return modifyToken(ctx, api, elasticachetypes.AuthTokenUpdateStrategyTypeRotate, new)
@@ -177,12 +183,12 @@ func nth(n int) string { return fmt.Sprintf("a-password-that-is-number-%d", n) }
 func TestNoSignInFailsWhileThePasswordIsRotated(t *testing.T) {
 	for kind, r := range kinds {
 		for name, way := range ways {
-			t.Run(kind+" with "+name, func(t *testing.T) { rotate(t, r, way) })
+			t.Run(kind+" with "+name, func(t *testing.T) { underRotation(t, r, way) })
 		}
 	}
 }
 
-func rotate(t *testing.T, r rotated, open func(*testing.T, emulator.Endpoint, *rediam.SignIns) way) {
+func underRotation(t *testing.T, r rotated, open func(*testing.T, emulator.Endpoint, *rediam.SignIns) way) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
 	if r.Group != "" {
 		must(t, srv.PutUser(emulator.User{Name: "orders-app", Access: "on ~* +@all", Auth: emulator.AuthPassword, Passwords: []emulator.Secret{emulator.Secret(nth(0))}}))
@@ -194,9 +200,9 @@ func rotate(t *testing.T, r rotated, open func(*testing.T, emulator.Endpoint, *r
 	must(t, srv.PutCache(r.Cache))
 	key, err := srv.CreateAccessKey(emulator.AdminUser)
 	must(t, err)
-	api := elasticache.New(elasticache.Options{Region: srv.Region(), BaseEndpoint: aws.String(srv.URL()), Credentials: emulator.KeyCredentials(key)})
+	config := aws.Config{Region: srv.Region(), BaseEndpoint: aws.String(srv.URL()), Credentials: emulator.KeyCredentials(key)}
+	api, secrets := elasticache.NewFromConfig(config), secretsmanager.NewFromConfig(config)
 
-	secrets := secretsmanager.New(secretsmanager.Options{Region: srv.Region(), BaseEndpoint: aws.String(srv.URL()), Credentials: emulator.KeyCredentials(key)})
 	created, err := secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("orders/app"), SecretString: aws.String(r.secret(nth(0)))})
 	must(t, err)
 	version, log := created.VersionId, new(syncBuilder)
@@ -243,6 +249,14 @@ func rotate(t *testing.T, r rotated, open func(*testing.T, emulator.Endpoint, *r
 			must(t, r.one(ctx, api, nth(n)))
 			busy()
 		}
+	}
+	if ctx.Err() == nil { // and once by those who do it for good
+		target, err := rotate.NewTarget(r.kind, r.target, config, rotate.TLSLogin(srv.Cache("orders").TLS), []string{srv.Cache("orders").Addr})
+		must(t, err)
+		rotator := &rotate.Rotator{Secrets: secrets, Targets: map[string]rotate.Target{"orders/app": target}, Grace: -1, Poll: rotate.Poll{Every: 5 * time.Millisecond}}
+		_, err = rotator.Rotate(ctx, "orders/app")
+		must(t, err)
+		busy()
 	}
 	stop()
 	all.Wait()
