@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"redigo":              {"", "internal/dial"},
 	"valkeygo":            {"", "internal/dial"},
 	"metrics":             {""},
+	"password":            {""},
 	"rotate":              {},
 	"internal/proxy":      {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
 	"internal/account":    {"", "internal/policy"},

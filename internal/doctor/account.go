@@ -127,7 +127,7 @@ func (e *examination) checkUser(around account.Region, cache account.Cache, unre
 	if len(named) == 0 {
 		mend := fmt.Sprintf(say.create, name, cmp.Or(cache.Engine, "valkey")) + ", with the permissions that it needs in the access string"
 		if len(cache.Groups) > 0 {
-			mend += "; and " + fmt.Sprintf(say.add, cache.Groups[0], name)
+			mend += "; and " + say.join(cache.Groups[0], name)
 		}
 		if i := slices.IndexFunc(around.Users, func(u account.User) bool { return u.Service == cache.Service && strings.EqualFold(u.Name, name) }); i >= 0 {
 			mend = "--user " + around.Users[i].Name + ": the case counts"
@@ -153,7 +153,7 @@ func (e *examination) checkUser(around account.Region, cache account.Cache, unre
 	case len(cache.Groups) == 0:
 		all = append(all, found(UserNotInGroup, fmt.Sprintf("cache %s has no %s: nobody signs in to it with IAM", cache.Name, group), "make a "+group+" with the user and give it to the cache"))
 	case !shared:
-		all = append(all, found(UserNotInGroup, fmt.Sprintf("user %q is not in the %s %s of cache %s", user.Name, group, strings.Join(cache.Groups, ", "), cache.Name), fmt.Sprintf(say.add, cache.Groups[0], user.ID)))
+		all = append(all, found(UserNotInGroup, fmt.Sprintf("user %q is not in the %s %s of cache %s", user.Name, group, strings.Join(cache.Groups, ", "), cache.Name), say.join(cache.Groups[0], user.ID)))
 	}
 	if !user.On {
 		all = append(all, found(UserOff, fmt.Sprintf("the access string of user %q does not say on", user.Name), fmt.Sprintf(say.on, user.ID)))
@@ -180,6 +180,18 @@ var (
 		on:     "aws memorydb update-user --user-name %s --access-string, with its access string and on in the place of off",
 	}
 )
+
+// join is how a user gets into a group. Some groups are AWS's, which it does not let
+// change: that of public endpoints, and MemoryDB's for everybody.
+func (w wording) join(group, user string) string {
+	switch group {
+	case "default.iam-user-group":
+		return "make another user group with it for the cache, since AWS lets nobody change that one; or sign in as default.iam-user"
+	case "open-access":
+		return "make another ACL with it for the cache, since AWS lets nobody change that one"
+	}
+	return fmt.Sprintf(w.add, group, user)
+}
 
 // turnOnTLS is the way to it that AWS has: clients without TLS work until required.
 const turnOnTLS = "turn it on: aws elasticache modify-replication-group --replication-group-id ID --transit-encryption-enabled --transit-encryption-mode preferred --apply-immediately, and then required; on MemoryDB make another cluster"

@@ -339,6 +339,12 @@ var cases = []struct {
 		p.doctor.Credentials = healthy
 	}},
 	{name: "a cache that repeats the token", cause: doctor.Unexplained, blind: undecided, spoil: repeatTheToken},
+	{name: "MemoryDB's ACL for everybody", config: emulator.Config{Kind: emulator.Cluster}, cause: doctor.UserNotInGroup, blind: undecided, mend: "make another ACL", spoil: func(p *patient) {
+		p.must(p.PutCache(emulator.Cache{Kind: emulator.Cluster, Name: "demo", Group: "open-access"}))
+	}},
+	{name: "nothing is wrong with a public endpoint", spoil: func(p *patient) { p.public("default.iam-user", true) }},
+	{name: "a public endpoint, not said to be serverless", cause: doctor.ResourceTypeMissing, spoil: func(p *patient) { p.public("default.iam-user", false) }},
+	{name: "a public endpoint with another user", cause: doctor.UserNotInGroup, blind: undecided, mend: "sign in as default.iam-user", spoil: func(p *patient) { p.public("demo-user", true) }},
 }
 
 // repeatTheToken makes the cache one that answers AUTH with what it was sent.
@@ -358,6 +364,16 @@ func repeatTheToken(p *patient) {
 			}
 		}
 	})
+}
+
+// public makes the cache one with a public endpoint.
+func (p *patient) public(user string, serverless bool) {
+	p.t.Helper()
+	p.must(p.PutCache(emulator.Cache{Kind: emulator.ServerlessCache, Name: "open", Engine: "valkey", Version: "9.0", Public: true, Group: "default.iam-user-group"}))
+	_, port, _ := net.SplitHostPort(p.Cache("open").Addr)
+	c := &p.doctor.Config
+	c.CacheName, c.Username, c.Serverless = "open", user, serverless
+	fmt.Sscan(port, &c.Port)
 }
 
 // assumes has the credentials be those of a role, for which STS answers with a code.

@@ -1,9 +1,15 @@
 package doctor
 
 import (
+	"context"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+
 	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/internal/account"
 )
 
 // The endpoints are those of AWS's guides, with other names; the short regions are
@@ -40,8 +46,9 @@ func TestAnEndpointTellsTheCache(t *testing.T) {
 		"orders-0001-001.orders.abc123.use1.cache.amazonaws.com:6379": {"orders", "us-east-1", rediam.ElastiCache, false},
 		"orders-0001-001.abc123.0001.use1.cache.amazonaws.com:6379":   {"orders", "us-east-1", rediam.ElastiCache, false},
 		// Serverless.
-		"orders-abc123.serverless.use1.cache.amazonaws.com:6379":    {"orders", "us-east-1", rediam.ElastiCache, true},
-		"my-orders-abc123.serverless.euw1.cache.amazonaws.com:6380": {"my-orders", "eu-west-1", rediam.ElastiCache, true},
+		"orders-abc123.serverless.use1.cache.amazonaws.com:6379":           {"orders", "us-east-1", rediam.ElastiCache, true},
+		"my-orders-abc123.serverless.euw1.cache.amazonaws.com:6380":        {"my-orders", "eu-west-1", rediam.ElastiCache, true},
+		"my-orders-abc123.public.serverless.use1.cache.amazonaws.com:6379": {"my-orders", "us-east-1", rediam.ElastiCache, true},
 		// MemoryDB.
 		"clustercfg.orders.abc123.memorydb.us-east-1.amazonaws.com:6379":      {"orders", "us-east-1", rediam.MemoryDB, false},
 		"orders-0001-001.orders.abc123.memorydb.eu-west-1.amazonaws.com:6379": {"orders", "eu-west-1", rediam.MemoryDB, false},
@@ -60,5 +67,31 @@ func TestAnEndpointTellsTheCache(t *testing.T) {
 		if got := toldBy(address); got != want {
 			t.Errorf("toldBy(%q) = %+v, want %+v", address, got, want)
 		}
+	}
+}
+
+// oneGroup is the ElastiCache of a region with the replication group orders.
+type oneGroup struct{ region string }
+
+func (o oneGroup) DescribeReplicationGroups(context.Context, *elasticache.DescribeReplicationGroupsInput, ...func(*elasticache.Options)) (*elasticache.DescribeReplicationGroupsOutput, error) {
+	arn := "arn:aws:elasticache:" + o.region + ":123456789012:replicationgroup:orders"
+	return &elasticache.DescribeReplicationGroupsOutput{ReplicationGroups: []types.ReplicationGroup{{ReplicationGroupId: aws.String("orders"), ARN: &arn}}}, nil
+}
+
+func (oneGroup) DescribeServerlessCaches(context.Context, *elasticache.DescribeServerlessCachesInput, ...func(*elasticache.Options)) (*elasticache.DescribeServerlessCachesOutput, error) {
+	return &elasticache.DescribeServerlessCachesOutput{}, nil
+}
+
+func (oneGroup) DescribeUsers(context.Context, *elasticache.DescribeUsersInput, ...func(*elasticache.Options)) (*elasticache.DescribeUsersOutput, error) {
+	return &elasticache.DescribeUsersOutput{}, nil
+}
+
+func TestOfCachesOfOneNameThatInTheRegionOfTheEndpointIsMeant(t *testing.T) {
+	e := &examination{Doctor: &Doctor{
+		Config:  rediam.Config{Host: "master.orders.abc123.euw1.cache.amazonaws.com", CacheName: "orders", Region: "us-east-1"},
+		Clients: func(region string) account.Clients { return account.Clients{ElastiCache: oneGroup{region}} },
+	}}
+	if _, _, cache := e.read(t.Context()); cache == nil || cache.Region() != "eu-west-1" {
+		t.Errorf("the cache is %+v", cache)
 	}
 }

@@ -112,17 +112,13 @@ func (s *StoredSecret) take(stage string) {
 	}
 }
 
-// label moves a label to a version. AWSCURRENT leaves AWSPREVIOUS behind, and takes
-// AWSPENDING from where it was (UpdateSecretVersionStage, API reference; the latter is
-// what AWS is seen to do).
+// label moves a label to a version. AWSCURRENT leaves AWSPREVIOUS behind
+// (UpdateSecretVersionStage, API reference).
 func (s *StoredSecret) label(id, stage string) {
 	if v := s.version(id); slices.Contains(v.Stages, stage) {
 		return
 	}
 	if old := s.Labelled(stage); stage == StageCurrent && old != nil {
-		if slices.Contains(old.Stages, StagePending) {
-			s.take(StagePending)
-		}
 		s.label(old.ID, StagePrevious)
 	}
 	s.take(stage)
