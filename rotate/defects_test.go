@@ -229,7 +229,7 @@ func TestRotationDefectSecretsInLogs(t *testing.T) {
 					t.Fatal(err)
 				}
 				log := slog.New(slog.NewJSONHandler(&said, nil))
-				log.Info("event", "event", e)
+				log.Info("event", "event", e, "passwords", rotate.Passwords{New: f.accepted[0], Old: oldest})
 				fmt.Fprintf(&said, "%v %+v %#v %s", e, e, e, e.RotationToken)
 			}
 			fmt.Fprintf(&said, "%v %+v %#v", rotate.Passwords{New: f.accepted[0]}, rotate.Passwords{New: f.accepted[0]}, rotate.Passwords{New: f.accepted[0]})
@@ -366,9 +366,12 @@ func TestRotationLoginVerifiesTheCertificate(t *testing.T) {
 		n, _ := c.Read(b)
 		asked <- b[:n]
 	})
-	_, err := rotate.TLSLogin(nil)(t.Context(), []string{node}, "orders-app", oldest)
-	if err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("Login() = %v, want an error about the certificate", err)
+	f, r := rig(user)
+	target := r.Targets[secretName].(*rotate.User)
+	target.Login, target.Nodes = rotate.TLSLogin(nil), []string{node}
+	_, err := r.Rotate(t.Context(), secretName) // does not wait for another certificate
+	if err == nil || !strings.Contains(err.Error(), "certificate") || f.modifies > 0 {
+		t.Errorf("Rotate() = %v, want an error about the certificate", err)
 	}
 	if bytes.Contains(<-asked, []byte(oldest)) {
 		t.Error("the password was sent")

@@ -50,7 +50,11 @@ func TLSLogin(config *tls.Config) Login {
 			case errors.Is(err, ErrRefused), errors.Is(err, ErrOpen):
 				verdict = err
 			default:
-				return nodes, passing{fmt.Errorf("sign in at %s: %w", nodes[i], err)}
+				err = fmt.Errorf("sign in at %s: %w", nodes[i], err)
+				if !errors.As(err, new(*tls.CertificateVerificationError)) {
+					err = passing{err}
+				}
+				return nodes, err
 			}
 			for _, node := range more {
 				if !slices.Contains(nodes, node) {

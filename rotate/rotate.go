@@ -56,7 +56,8 @@ type Target interface {
 type Passwords struct{ New, Current, Old string }
 
 // Format prints none of them.
-func (Passwords) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+func (Passwords) Format(f fmt.State, _ rune)   { fmt.Fprint(f, redacted) }
+func (Passwords) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 const redacted = "[redacted]"
 
@@ -184,7 +185,7 @@ func (s secret) with(label string) string {
 // check is about what would fail half-way.
 func (r *Rotator) check(ctx context.Context) error {
 	if r.Length != 0 && (r.Length < 32 || r.Length > 64) {
-		return errors.New("Length must be from 32 to 64")
+		return errors.New("the length of new passwords must be from 32 to 64")
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= r.grace() {
 		return fmt.Errorf("the time that is left, %v, does not suffice for the grace of %v", time.Until(deadline).Round(time.Second), r.grace())

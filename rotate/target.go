@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"fmt"
+	"net"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
@@ -21,6 +22,11 @@ const (
 // NewTarget is the target with that id: of a replication group, a user of ElastiCache,
 // or the name of a user of MemoryDB. Users need to be told the nodes to sign in on.
 func NewTarget(kind Kind, id string, config aws.Config, login Login, nodes []string) (Target, error) {
+	for _, node := range nodes {
+		if _, _, err := net.SplitHostPort(node); err != nil {
+			return nil, fmt.Errorf("a node must be HOST:PORT: %w", err)
+		}
+	}
 	switch {
 	case kind == KindAuthToken:
 		return &AuthToken{Client: elasticache.NewFromConfig(config), Group: id, Login: login, Nodes: nodes}, nil
