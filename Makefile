@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 10000x
 
-.PHONY: demo demo-check ready test lint unit clients fuzz bench bench-proxy soak
+.PHONY: demo demo-check ready test lint unit clients fuzz bench bench-proxy soak lambda
 
 demo:
 	go run ./cmd/rediam demo
@@ -25,6 +25,16 @@ ready:
 	  echo "ready after $$(( ($$(date +%s%N) - start) / 1000000 )) ms, $$(grep VmHWM /proc/$$pid/status)"; \
 	  kill $$pid; wait $$pid; \
 	done; rm -f bin/ready.env
+
+# The rotation function for Lambda's runtime provided.al2023, bin/rediam-rotate.zip: the
+# same bytes wherever it is built. docs/rotation.md says what to do with it.
+LAMBDA_ARCH ?= arm64
+LAMBDA_OUT  ?= bin
+lambda:
+	mkdir -p $(LAMBDA_OUT)
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(LAMBDA_ARCH) GOFLAGS= \
+	  go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' -o $(LAMBDA_OUT)/rediam-rotate ./cmd/rediam-rotate
+	go run ./cmd/rediam-rotate/pack $(LAMBDA_OUT)/rediam-rotate $(LAMBDA_OUT)/rediam-rotate.zip
 
 test: lint unit clients fuzz
 

@@ -113,6 +113,9 @@ func (c *Config) SetURL(raw string) error {
 	if u.Hostname() == "" {
 		return errors.New("the URL has no host")
 	}
+	if strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "[") {
+		return errors.New("an IPv6 address must stand in brackets: [::1]:6379")
+	}
 	next.Host = u.Hostname()
 	next.Port = 0
 	if u.Port() != "" {

@@ -51,7 +51,7 @@ func TestReadsAURL(t *testing.T) {
 
 func TestRefusesABadURLWithoutRepeatingIt(t *testing.T) {
 	for _, raw := range []string{"redis://u:s3cr3t-token/x@host", "http://u:s3cr3t-token@host", "redis://u:s3cr3t-token@", "%zz s3cr3t-token",
-		"redis://u:s3cr3t-token@host:99999", "redis://host/s3cr3t-token", "redis://host?password=s3cr3t-token", "s3cr3t-token"} {
+		"redis://u:s3cr3t-token@host:99999", "redis://host/s3cr3t-token", "redis://host?password=s3cr3t-token", "s3cr3t-token", "rediss://u:s3cr3t-token@::1", "rediss://u:s3cr3t-token@fe80::1:6379"} {
 		var c rediam.Config
 		err := c.SetURL(raw)
 		if err == nil || strings.Contains(err.Error(), secret) {

@@ -15,7 +15,7 @@ import (
 )
 
 // sayingErrors are the folders whose errors users see outside of the command's flags.
-var sayingErrors = []string{".", "goredis", "redigo", "valkeygo", "internal/dial", "internal/proxy", "internal/account"}
+var sayingErrors = []string{".", "goredis", "redigo", "valkeygo", "password", "internal/dial", "internal/proxy", "internal/account"}
 
 var verb = regexp.MustCompile(`%[a-z]`)
 

@@ -18,6 +18,7 @@ import (
 // in the engines.
 const (
 	textWrongPass      = "WRONGPASS"
+	textWrongToken     = "ERR invalid password" // of an AUTH token, before Redis 6
 	textNoAuth         = "NOAUTH"
 	textNoPerm         = "NOPERM"
 	textThrottled      = "Exceeded limit of IAM Authentication requests"
@@ -59,7 +60,7 @@ func CauseOf(err error) Cause {
 	switch {
 	case errors.As(err, new(*CredentialsError)):
 		return CauseCredentials
-	case has(textWrongPass):
+	case has(textWrongPass), has(textWrongToken):
 		return CauseRefused
 	case has(textNoAuth):
 		return CauseNoAuth
@@ -137,7 +138,10 @@ func (c Config) Explain(err error) error {
 	e := &Explanation{Err: err, Cause: CauseOf(err)}
 	switch e.Cause {
 	case CauseRefused:
-		e.Checks, e.Settle = c.whyRefused(), c.doctor()
+		e.Checks = c.whyRefused()
+		if c.AWSAuth {
+			e.Settle = c.doctor()
+		}
 	case CauseNoAuth:
 		e.Checks = []string{
 			"the client has no token source: it sends commands before AUTH. Public endpoints answer this to anything that comes first, CLIENT SETINFO and PING too",
@@ -175,7 +179,7 @@ func (c Config) Explain(err error) error {
 // tested most easily comes first. What c shows to be wrong comes before all.
 func (c Config) whyRefused() []string {
 	if !c.AWSAuth {
-		return []string{"the user name or the password is wrong, or the user is off", "the user signs in with IAM: set AWSAuth (REDIS_AWS_AUTH=true)"}
+		return []string{"the user name or the password is wrong, or the user is off: if it comes from a secret, look whether that is this cache's, and how its last rotation went", "the user signs in with IAM: set AWSAuth (REDIS_AWS_AUTH=true)"}
 	}
 	service, cache, user := c.Service, shown(c.CacheName, "CACHE"), shown(c.Username, "USER")
 	var checks []string

@@ -24,7 +24,8 @@
 // stays so when its token expires, but AWS closes it after 12 hours unless it
 // has sent AUTH with a new token meanwhile: [Renewal] says when it does, or is
 // replaced. [Limit] bounds how many sign in at one time; [SignIns] counts them.
-// [Config.Explain] tells what may be behind an error.
+// [Config.Explain] tells what may be behind an error. Package password is a source of
+// passwords that are rotated in AWS Secrets Manager, a [PasswordSource].
 //
 // [Probe] makes a program without credentials fail at its start rather than at
 // its first command. [Config] reads a program's Redis settings, with IAM or
@@ -59,7 +60,8 @@ type Token struct {
 	Password string
 	// Expires is when the service stops accepting the token: the sooner of its
 	// own life (15 minutes at most) and the end of the AWS credentials that
-	// signed it. Connections signed in with it before live on.
+	// signed it. Connections signed in with it before live on. Zero means that
+	// nobody knows an end: it is a password.
 	Expires time.Time
 }
 

@@ -130,19 +130,36 @@ func (s *SignIns) claim() bool {
 // panics is an error. A failure is counted and logged.
 func (s *SignIns) Sign(ctx context.Context) (Token, error) {
 	token, err := s.sign(ctx)
-	if err == nil && (token.User == "" || token.Password == "") {
-		err = errors.New("rediam: the token source gave a token without a user name or a password")
+	if err == nil {
+		err = token.check()
 	}
 	if err != nil {
 		s.Failed(err)
 		return Token{}, err
 	}
+	s.announce(ctx, token)
+	return token, nil
+}
+
+// check refuses what cannot sign in.
+func (t Token) check() error {
+	if t.User == "" || t.Password == "" {
+		return errors.New("rediam: the token source gave a token without a user name or a password")
+	}
+	return nil
+}
+
+// announce logs the first token.
+func (s *SignIns) announce(ctx context.Context, token Token) {
 	s.first.Do(func() {
 		if s.Log != nil {
-			s.Log.InfoContext(ctx, "rediam: signing in with IAM", "with", describe(s.Source), "user", token.User)
+			how := "IAM"
+			if !s.Renews() {
+				how = "a password"
+			}
+			s.Log.InfoContext(ctx, "rediam: signing in with "+how, "with", describe(s.Source), "user", token.User)
 		}
 	})
-	return token, nil
 }
 
 func (s *SignIns) sign(ctx context.Context) (Token, error) {

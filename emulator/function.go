@@ -57,7 +57,7 @@ func (s *Server) putFunctionRole(name string) error {
 	}
 	return s.PutRole(Role{Name: name, Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`,
 		Inline: map[string]string{"rotate": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Resource":"*","Action":[
-			"secretsmanager:DescribeSecret","secretsmanager:GetSecretValue","secretsmanager:PutSecretValue","secretsmanager:UpdateSecretVersionStage","secretsmanager:GetRandomPassword",
+			"secretsmanager:DescribeSecret","secretsmanager:GetSecretValue","secretsmanager:ListSecretVersionIds","secretsmanager:PutSecretValue","secretsmanager:UpdateSecretVersionStage","secretsmanager:GetRandomPassword",
 			"elasticache:Describe*","elasticache:ModifyUser","elasticache:ModifyReplicationGroup","memorydb:Describe*","memorydb:UpdateUser"]}]}`}})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,7 +61,8 @@ func webIdentity(t testing.TB, srv *emulator.Server, subject string) *stscreds.W
 }
 
 func TestAPodSignsInWithTheTokenOfItsServiceAccount(t *testing.T) {
-	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+	var log bytes.Buffer
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Log: slog.New(slog.NewTextHandler(&log, nil))})
 	federated(t, srv)
 	cache := srv.Cache(emulator.DefaultCache)
 	signer := &rediam.Signer{Cache: cache.Name, User: emulator.DefaultUser, Region: srv.Region(), Credentials: webIdentity(t, srv, subject), Now: srv.Now}
@@ -73,6 +75,12 @@ func TestAPodSignsInWithTheTokenOfItsServiceAccount(t *testing.T) {
 	var api smithy.APIError
 	if !errors.As(err, &api) || api.ErrorCode() != "AccessDenied" || api.ErrorMessage() != "Not authorized to perform sts:AssumeRoleWithWebIdentity" {
 		t.Errorf("another service account: %v", err)
+	}
+	if err := srv.Close(); err != nil { // nobody writes the log any more
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "action=AssumeRoleWithWebIdentity"); n != 1 {
+		t.Errorf("the log says %d times that it was refused:\n%s", n, &log)
 	}
 }
 

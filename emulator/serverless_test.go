@@ -95,6 +95,21 @@ func TestKeysOfSeveralSlotsAreRefused(t *testing.T) {
 	})
 }
 
+// Valkey has databases in cluster mode from 9.0 on.
+func TestTheEmbeddedClusterHasOneDatabaseBeforeValkey9(t *testing.T) {
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
+	for version, want := range map[string]string{"8.2": "-ERR %s is not allowed in cluster mode\r\n", "9.0": ok} {
+		name := "v" + version[:1]
+		must(t, srv.PutCache(emulator.Cache{Name: name, Engine: "valkey", Version: version, Nodes: 1}))
+		w := dial(t, srv, name)
+		for _, line := range []string{"SELECT 1", "SWAPDB 0 1"} {
+			command, _, _ := strings.Cut(line, " ")
+			w.wants(strings.ReplaceAll(want, "%s", command), strings.Fields(line)...)
+		}
+		w.wants(ok, "SELECT", "0")
+	}
+}
+
 func TestAServerlessCacheLacksCommands(t *testing.T) {
 	onServerless(t, func(t *testing.T, srv *emulator.Server, w *wire) {
 		for _, row := range []struct{ line, want string }{

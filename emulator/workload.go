@@ -203,17 +203,21 @@ func (s *Server) handOut(kind WorkloadKind, token func(*http.Request) string, sh
 	}
 }
 
-// refused notes that credentials were refused.
+// refused logs and notes that credentials were refused.
 func (s *Server) refused(action, source string, e *Error) {
-	event := Event{Time: s.Now(), Service: "sts", Action: action, Region: s.Region(), Source: source, Reason: e.Code, Detail: cmp.Or(e.Detail, e.Message)}
-	s.log.Info("credentials refused", "action", action, "source", source, "reason", event.Reason, "detail", event.Detail)
-	s.record(event)
+	s.log.Info("credentials refused", "action", action, "source", source, "reason", e.Code, "detail", cmp.Or(e.Detail, e.Message))
+	s.noteRefused(action, source, e)
 }
 
-// refusedCall notes those calls of the AWS API in which somebody wanted a role.
+func (s *Server) noteRefused(action, source string, e *Error) {
+	s.record(Event{Time: s.Now(), Service: "sts", Action: action, Region: s.Region(), Source: source, Reason: e.Code, Detail: cmp.Or(e.Detail, e.Message)})
+}
+
+// refusedCall notes those calls of the AWS API, which has logged them, in which somebody
+// wanted a role.
 func (s *Server) refusedCall(action, address string, e *Error) {
 	if strings.HasPrefix(action, "AssumeRole") {
 		source, _, _ := net.SplitHostPort(address)
-		s.refused(action, source, e)
+		s.noteRefused(action, source, e)
 	}
 }

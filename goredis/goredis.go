@@ -41,6 +41,9 @@ type Options interface {
 // or does not verify, with everything that is wrong in one error, and then
 // changes nothing.
 //
+// With a rediam.PasswordSource the dialler signs in by itself; then it sets Dialer alone,
+// as Stream does, and no connection is replaced.
+//
 // Connections that the pool does not have back are not replaced: subscriptions,
 // commands that block, and Conn and Watch as long as they are held. AWS closes
 // them 12 hours after they signed in; go-redis then subscribes again, and what was
@@ -55,6 +58,9 @@ func Configure[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) 
 		return err
 	}
 	signIns := f.dialWith(src)
+	if !signIns.Renews() {
+		return nil
+	}
 	basicAuth, timeout := rediam.BasicAuth(signIns), cmp.Or(*f.dialTimeout, dial.DefaultTimeout)
 	*f.providerContext = func(ctx context.Context) (user, password string, err error) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -91,8 +97,12 @@ func Stream[O Options](o *O, src rediam.TokenSource, renewal rediam.Renewal) err
 	if err != nil {
 		return err
 	}
+	signIns := f.dialWith(src)
+	if !signIns.Renews() {
+		return nil
+	}
 	*f.streaming = &stream{
-		signIns:       f.dialWith(src),
+		signIns:       signIns,
 		renewal:       renewal,
 		timeout:       cmp.Or(*f.dialTimeout, dial.DefaultTimeout),
 		subscriptions: map[auth.CredentialsListener]*subscription{},
@@ -152,7 +162,7 @@ func (f fields) check(src rediam.TokenSource, renewal rediam.Renewal) (rediam.Re
 func (f fields) dialWith(src rediam.TokenSource) *rediam.SignIns {
 	dialer := &dial.Dialer{SignIns: rediam.Follow(src), TLS: dial.WithSessions(*f.tls), Open: *f.dialer, Timeout: *f.dialTimeout}
 	*f.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := dialer.DialContext(ctx, network, addr)
+		c, err := dialer.SignedIn(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}

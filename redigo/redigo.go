@@ -33,7 +33,8 @@ type Dialer struct {
 	TLS    *tls.Config        // required; &tls.Config{} verifies the cache's certificate
 	Source rediam.TokenSource // required
 
-	// Renewal is when connections sign in again; zero means 9 h ± 2 h.
+	// Renewal is when connections sign in again; zero means 9 h ± 2 h. With a
+	// rediam.PasswordSource they never do.
 	Renewal rediam.Renewal
 
 	// Timeout bounds the opening of a connection with its sign-in, and a renewal,
@@ -81,7 +82,7 @@ func (d *Dialer) DialContext(ctx context.Context) (redis.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
-	conn, err := d.dialer.DialContext(ctx, "tcp", d.Addr)
+	conn, err := d.dialer.SignedIn(ctx, "tcp", d.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +98,12 @@ func (d *Dialer) DialContext(ctx context.Context) (redis.Conn, error) {
 
 // signIn has redigo take the connection over.
 func (d *Dialer) signIn(ctx context.Context, m *member) (redis.Conn, error) {
-	token, err := m.SignIn.Sign(ctx)
-	if err != nil {
-		return nil, err
+	var token rediam.Token // none if the dialler has signed in
+	if d.dialer.SignIns.Renews() {
+		var err error
+		if token, err = m.SignIn.Sign(ctx); err != nil {
+			return nil, err
+		}
 	}
 	options := append(slices.Clip(d.Options),
 		redis.DialContextFunc(func(context.Context, string, string) (net.Conn, error) { return m, nil }),
@@ -141,7 +145,7 @@ func (d *Dialer) TestOnBorrowContext(ctx context.Context, c redis.Conn, _ time.T
 		return err
 	}
 	switch now := time.Now(); {
-	case now.Before(m.due):
+	case now.Before(m.due), !d.dialer.SignIns.Renews():
 		return nil
 	case !m.latest.IsZero() && now.After(m.latest):
 		return errors.New("rediam: the connection was idle until the service may close it")

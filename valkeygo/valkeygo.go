@@ -33,6 +33,9 @@ import (
 // is missing or does not verify, with everything that is wrong in one error, and then
 // changes nothing.
 //
+// With a rediam.PasswordSource the dialler signs in by itself; then it sets DialCtxFn
+// alone, and nothing is renewed.
+//
 // If the token source fails at a renewal, the connection works on and is due again
 // soon. If the service refuses a renewal, the connection ends and valkey-go opens
 // another: reads that were under way are tried again, and writes fail. A connection
@@ -51,13 +54,15 @@ func Configure(o *valkey.ClientOption, src rediam.TokenSource, renewal rediam.Re
 	o.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 		dialer := base
 		dialer.Open = func(ctx context.Context, network, addr string) (net.Conn, error) { return own(ctx, network, addr, d) }
-		c, err := dialer.DialContext(ctx, "tcp", addr)
+		c, err := dialer.SignedIn(ctx, "tcp", addr)
 		if err != nil {
 			return nil, err
 		}
 		return conn{c}, nil
 	}
-	o.AuthCredentialsFn = r.credentials
+	if base.SignIns.Renews() {
+		o.AuthCredentialsFn = r.credentials
+	}
 	return nil
 }
 

@@ -167,9 +167,8 @@ func (w *worker) accessKey(name string) change {
 
 func (w *worker) role(name string) change {
 	thing, v := "role "+name, w.value()
-	trust := aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountNumber + `:root","Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
 	if !w.has(thing) {
-		return change{set: facts{thing + " ": "is there", thing + " described": v, thing + " team": v}, call: call(w.api.iam.CreateRole, &iam.CreateRoleInput{RoleName: &name, Description: &v, AssumeRolePolicyDocument: trust, Tags: []iamtypes.Tag{{Key: aws.String("team"), Value: &v}}})}
+		return change{set: facts{thing + " ": "is there", thing + " described": v, thing + " team": v}, call: call(w.api.iam.CreateRole, &iam.CreateRoleInput{RoleName: &name, Description: &v, AssumeRolePolicyDocument: aws.String(trustAll), Tags: []iamtypes.Tag{{Key: aws.String("team"), Value: &v}}})}
 	}
 	remove := change{set: w.gone(thing), call: call(w.api.iam.DeleteRole, &iam.DeleteRoleInput{RoleName: &name})}
 	if w.facts[thing+" attached"] != "" || w.facts["profile "+w.own+"a role"] == name || w.facts["profile "+w.own+"b role"] == name {

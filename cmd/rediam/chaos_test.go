@@ -67,6 +67,7 @@ func newAPI(endpoint string, client *http.Client, c aws.CredentialsProvider) api
 
 const (
 	allowAll      = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
+	trustAll      = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountNumber + `:root","Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 	accountNumber = "123456789012"
 	sharedProfile = "arn:aws:iam::" + accountNumber + ":instance-profile/shared"
 	sharedARN     = "arn:aws:iam::" + accountNumber + ":policy/shared"
@@ -215,10 +216,9 @@ func (e *emulation) read(ctx context.Context, things ...string) (facts, error) {
 func (e *emulation) share(ctx context.Context) facts {
 	e.t.Helper()
 	name, a := aws.String("shared"), e.api
-	trust := aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountNumber + `:root","Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
 	for _, make := range []func(context.Context) error{
 		call(a.iam.CreatePolicy, &iam.CreatePolicyInput{PolicyName: name, PolicyDocument: aws.String(allowAll)}),
-		call(a.iam.CreateRole, &iam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: trust}),
+		call(a.iam.CreateRole, &iam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustAll)}),
 		call(a.iam.AttachRolePolicy, &iam.AttachRolePolicyInput{RoleName: name, PolicyArn: policyARN("shared")}),
 		call(a.iam.CreateInstanceProfile, &iam.CreateInstanceProfileInput{InstanceProfileName: name}),
 		call(a.iam.AddRoleToInstanceProfile, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: name, RoleName: name}),
@@ -368,14 +368,9 @@ func torment(t *testing.T, engine string, workers, calls int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key := range maps.Keys(maps.Collect(func(yield func(string, bool) bool) {
-		for key := range expected {
-			yield(key, true)
-		}
-		for key := range got {
-			yield(key, true)
-		}
-	})) {
+	both := maps.Clone(expected)
+	maps.Copy(both, got)
+	for key := range both {
 		if got[key] != expected[key] {
 			t.Errorf("%q is %q, want %q", key, got[key], expected[key])
 		}

@@ -45,31 +45,33 @@ Example:
 // errUnhealthy ends the command with status 1 after its report.
 var errUnhealthy = errors.New("the sign-in does not work")
 
-func (c *doctorCommand) Run(ctx context.Context, t *terminal) error {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+func (c *doctorCommand) Run(running context.Context, t *terminal) error {
+	ctx, cancel := context.WithTimeout(running, c.Timeout)
 	defer cancel()
 	d, err := c.doctor(ctx, t)
 	if err != nil {
 		return err
 	}
-	if c.Format == "json" {
-		report := d.Run(ctx)
-		if err := json.NewEncoder(t.stdout).Encode(report); err != nil || report.OK {
-			return err
+	if c.Format == "text" {
+		d.Progress = func(check doctor.Check) {
+			io.WriteString(t.stdout, printable(fmt.Sprintf("%-8s %-12s %s\n", check.Status, check.Name, check.Detail)))
 		}
-		return errUnhealthy
-	}
-	d.Progress = func(check doctor.Check) {
-		fmt.Fprintf(t.stdout, "%-8s %-12s %s\n", check.Status, check.Name, check.Detail)
 	}
 	report := d.Run(ctx)
-	for _, f := range report.Findings {
-		fmt.Fprintf(t.stdout, "\n%s\n  %s\n  mend: %s\n", f.Cause, f.What, f.Mend)
+	if running.Err() != nil { // what failed last failed for that
+		return errors.New("interrupted: the cause is not found")
 	}
-	if report.OK {
-		return nil
+	if c.Format == "json" {
+		err = json.NewEncoder(t.stdout).Encode(report)
+	} else {
+		for _, f := range report.Findings {
+			io.WriteString(t.stdout, printable(fmt.Sprintf("\n%s\n  %s\n  mend: %s\n", f.Cause, f.What, f.Mend)))
+		}
 	}
-	return errUnhealthy
+	if err == nil && !report.OK {
+		err = errUnhealthy
+	}
+	return err
 }
 
 func (c *doctorCommand) doctor(ctx context.Context, t *terminal) (*doctor.Doctor, error) {
@@ -83,12 +85,15 @@ func (c *doctorCommand) doctor(ctx context.Context, t *terminal) (*doctor.Doctor
 			return nil, err
 		}
 	}
-	if c.URL != "" && strings.Contains(config.Password, "X-Amz-") {
+	if c.Token == "" && strings.Contains(config.Password, "X-Amz-") {
 		d.Token, d.Config.Password = config.Password, ""
 	}
-	awsConfig, err := c.awsConfig(ctx)
-	if err != nil {
-		return nil, err
+	awsConfig, unread := c.awsConfig(ctx)
+	if errors.As(unread, new(usageError)) {
+		return nil, unread
+	}
+	if unread != nil { // a profile that does not exist, or files that cannot be read: it is a finding
+		awsConfig.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, unread })
 	}
 	ambient := *c
 	if ambient.Region != "" { // that of the environment may be the right one
@@ -119,6 +124,9 @@ func (c *doctorCommand) examined(t *terminal) (rediam.Config, error) {
 	}
 	if found, err := rediam.ConfigFromEnv(os.LookupEnv); err == nil {
 		config.Password = found.Password
+		if found.AWSAuth && c.Endpoint == "" { // it is the program's own, and must have TLS
+			config.TLS = found.TLS
+		}
 	}
 	if c.URL == "" {
 		return config, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -51,7 +52,7 @@ func (c *execCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	program, err := exec.LookPath(c.Command[0])
 	if err != nil {
-		return hinted{err, "rediam exec [FLAGS] -- COMMAND ARGUMENTS: the flags of rediam stand before the --"}
+		return t.cannotRun(hinted{err, "rediam exec [FLAGS] -- COMMAND ARGUMENTS: the flags of rediam stand before the --"})
 	}
 	name := filepath.Base(program)
 	cli := name == "redis-cli" || name == "valkey-cli"
@@ -64,12 +65,22 @@ func (c *execCommand) Run(ctx context.Context, t *terminal) error {
 	if c.Proxy || benchmark {
 		return c.proxied(ctx, t, program, cli || benchmark)
 	}
-	return c.direct(ctx, program, cli)
+	return c.direct(ctx, t, program, cli)
+}
+
+// cannotRun tells why there is no program to have the exit status of, which then is
+// that of shells, env and timeout: 127 without a program, 126 if it cannot be run.
+func (t *terminal) cannotRun(err error) error {
+	t.report(err)
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return exitStatus(127)
+	}
+	return exitStatus(126)
 }
 
 // direct becomes the program, which signs in by itself: redis-cli and valkey-cli with
 // flags, others as they read in their environment.
-func (c *execCommand) direct(ctx context.Context, program string, cli bool) error {
+func (c *execCommand) direct(ctx context.Context, t *terminal, program string, cli bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	config, err := c.reachable()
@@ -96,7 +107,7 @@ func (c *execCommand) direct(ctx context.Context, program string, cli bool) erro
 	}
 	config.Region = signer.Region
 	address := url.URL{Scheme: "rediss", Host: config.Addr(), User: url.UserPassword(token.User, token.Password)}
-	return become(program, append(argv, c.Command[1:]...), c.environ(config, address))
+	return become(t, program, append(argv, c.Command[1:]...), c.environ(config, address))
 }
 
 // proxied runs the program with a proxy of its own: on a Unix socket that this user
@@ -180,7 +191,7 @@ func runChild(t *terminal, program string, argv, environ []string) error {
 	signal.Notify(signals, passedOn...)
 	defer signal.Stop(signals)
 	if err := child.Start(); err != nil {
-		return err
+		return t.cannotRun(err)
 	}
 	ended := make(chan struct{})
 	defer close(ended)

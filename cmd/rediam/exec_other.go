@@ -7,8 +7,8 @@ import "os"
 var passedOn = []os.Signal{os.Interrupt}
 
 // become runs the program until it ends.
-func become(program string, argv, environ []string) error {
-	return runChild(&terminal{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, program, argv, environ)
+func become(t *terminal, program string, argv, environ []string) error {
+	return runChild(t, program, argv, environ)
 }
 
 // fromTerminal: the console has told the child.

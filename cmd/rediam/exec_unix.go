@@ -15,9 +15,9 @@ var passedOn = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, sysc
 
 // become has the program take the place of this process: signals, terminal and exit
 // status are its own.
-func become(program string, argv, environ []string) error {
+func become(t *terminal, program string, argv, environ []string) error {
 	signal.Reset() // what was ignored, as by nohup, stays so
-	return &os.PathError{Op: "exec", Path: program, Err: syscall.Exec(program, argv, environ)}
+	return t.cannotRun(&os.PathError{Op: "exec", Path: program, Err: syscall.Exec(program, argv, environ)})
 }
 
 // fromTerminal is whether a signal comes from keys of the terminal, so that the

@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/rediam/rediam"
 )
 
 // What every command keeps to: data goes to stdout and nothing else does; all
@@ -42,6 +44,7 @@ type cli struct {
 	Exec    execCommand    `cmd:"" help:"Run redis-cli, redis-benchmark or another program signed in."`
 	Policy  policyCommand  `cmd:"" help:"Print, check and simulate IAM policies of sign-ins."`
 	ACL     aclCommand     `cmd:"" name:"acl" help:"Check and explain access strings of users."`
+	Rotate  rotateCommand  `cmd:"" help:"Rotate a password that Secrets Manager keeps."`
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 
@@ -125,7 +128,9 @@ func (t *terminal) report(err error) int {
 	if err == nil || errors.As(err, &status) {
 		return int(status)
 	}
-	for line := range strings.Lines(err.Error()) {
+	// The AWS SDK may repeat what a credential_process printed.
+	text := strings.TrimPrefix((&rediam.CredentialsError{Err: err}).Error(), "rediam: get AWS credentials: ")
+	for line := range strings.Lines(text) {
 		t.say("%s", strings.TrimPrefix(strings.TrimRight(line, "\n"), "rediam: "))
 	}
 	var h hinted

@@ -255,7 +255,6 @@ func typeOf(key string, values []string) types.ContextKeyTypeEnum {
 	return types.ContextKeyTypeEnumString
 }
 
-// printDecisions prints nothing of a document that a terminal would act on.
 func printDecisions(out io.Writer, decisions []decision) error {
 	var b strings.Builder
 	for _, d := range decisions {
@@ -268,11 +267,17 @@ func printDecisions(out io.Writer, decisions []decision) error {
 			fmt.Fprintf(&b, "  the policies ask for %s, which the request does not have: --context %[1]s=VALUE\n", key)
 		}
 	}
-	_, err := io.WriteString(out, strings.Map(func(r rune) rune {
+	_, err := io.WriteString(out, printable(b.String()))
+	return err
+}
+
+// printable has nothing of a document, or of what a server says, that a terminal
+// would act on.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r == '\n' || unicode.IsPrint(r) {
 			return r
 		}
 		return utf8.RuneError
-	}, b.String()))
-	return err
+	}, text)
 }

@@ -18,8 +18,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/internal/proxy"
+	"github.com/rediam/rediam/password"
 )
 
 const (
@@ -51,6 +54,7 @@ type place struct {
 	target `embed:""`
 	Listen string `placeholder:"HOST:PORT" help:"Where clients connect, without TLS. Default: 127.0.0.1:6379, unless --unix is given."`
 	Unix   string `placeholder:"PATH" help:"Unix socket at which clients connect."`
+	Secret string `placeholder:"ID" help:"Name or ARN of a secret in Secrets Manager: sign in with its user and password, or its AUTH token, instead of IAM. --cache is then but a name, and --user who signs in if the secret does not say."`
 }
 
 func (proxyCommand) Help() string {
@@ -60,7 +64,11 @@ in place for as long as it lives. The client's own AUTH is not passed on.
 Example:
 
   rediam proxy --cache orders --user orders-app --endpoint master.orders.abc123.euw1.cache.amazonaws.com:6379 &
-  redis-cli PING`
+  redis-cli PING
+
+With --secret it signs in with a password instead, and goes on while that is rotated:
+
+  rediam proxy --secret orders/app --endpoint master.orders.abc123.euw1.cache.amazonaws.com:6379`
 }
 
 // A served target is a proxy and where it listens.
@@ -128,17 +136,47 @@ func (c *proxyCommand) prepare(ctx context.Context, t *terminal, where place) (*
 	if err != nil {
 		return nil, usageError{err}
 	}
-	signer, err := where.signer(ctx, config)
+	source, err := where.source(ctx, t, &config)
 	if err != nil {
 		return nil, err
 	}
+	signIns := rediam.Limit(source, c.SignInsAtOnce) // whose failures the proxy logs, with the client
+	return &served{place: where, config: config, proxy: &proxy.Proxy{Addr: config.Addr(), TLS: trust, SignIns: signIns, Renewal: renewal, ConnectTime: c.ConnectTimeout,
+		MaxConnections: c.MaxConnections, IdleTime: c.IdleTimeout, DrainTime: c.Drain, Metrics: proxy.NewMetrics(), Log: t.log}}, nil
+}
+
+// source is what to sign in with, which has been tried. It completes config.
+func (p *place) source(ctx context.Context, t *terminal, config *rediam.Config) (rediam.TokenSource, error) {
+	if p.Secret != "" {
+		return p.secret(ctx, t, config)
+	}
+	signer, err := p.signer(ctx, *config)
+	if err != nil {
+		return nil, err
+	}
+	config.Region = signer.Region
 	if err := rediam.Probe(ctx, signer); err != nil {
 		return nil, explain(err)
 	}
-	config.Region = signer.Region
-	signIns := rediam.Limit(signer, c.SignInsAtOnce) // whose failures the proxy logs, with the client
-	return &served{place: where, config: config, proxy: &proxy.Proxy{Addr: config.Addr(), TLS: trust, SignIns: signIns, Renewal: renewal, ConnectTime: c.ConnectTimeout,
-		MaxConnections: c.MaxConnections, IdleTime: c.IdleTimeout, DrainTime: c.Drain, Metrics: proxy.NewMetrics(), Log: t.log}}, nil
+	return signer, nil
+}
+
+func (p *place) secret(ctx context.Context, t *terminal, config *rediam.Config) (rediam.TokenSource, error) {
+	awsConfig, err := p.awsConfig(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case awsConfig.Region == "":
+		return nil, usageError{hinted{errors.New("no region: where is the secret?"), "give --region, or AWS_REGION"}}
+	}
+	source := &password.Source{Client: secretsmanager.NewFromConfig(awsConfig), Secret: p.Secret, User: config.Username, Log: t.log}
+	token, err := source.Token(ctx)
+	if err != nil {
+		return nil, hinted{err, "reading it takes secretsmanager:GetSecretValue on the secret, and kms:Decrypt on a key of its own"}
+	}
+	config.AWSAuth, config.Username, config.Region = false, token.User, awsConfig.Region
+	config.CacheName = cmp.Or(config.CacheName, p.Secret)
+	return source, nil
 }
 
 // trust is whose certificates the cache may have.

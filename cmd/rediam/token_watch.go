@@ -20,6 +20,8 @@ import (
 const (
 	longestPause  = time.Minute
 	shortestPause = 500 * time.Millisecond
+	glance        = 10 * time.Second // how often it looks at the clock
+	jump          = 5 * time.Second  // what is more than being set right little by little
 )
 
 // writeFile replaces the file. A line end would be part of the password for programs
@@ -59,10 +61,9 @@ func checkDirectory(dir string) error {
 func (c *tokenCommand) watch(ctx context.Context, t *terminal, config rediam.Config, signer *rediam.Signer, token rediam.Token) error {
 	t.say("%s has a token, and will always have one; stop it with Ctrl-C", c.Write)
 	for failures := 0; ; {
-		select {
-		case <-ctx.Done():
+		wait(ctx, pauseAfter(failures, time.Until(token.Expires)))
+		if ctx.Err() != nil {
 			return nil
-		case <-time.After(pauseAfter(failures, time.Until(token.Expires))):
 		}
 		next, err := c.renew(ctx, config, signer)
 		switch {
@@ -74,6 +75,26 @@ func (c *tokenCommand) watch(ctx context.Context, t *terminal, config rediam.Con
 			t.report(fmt.Errorf("the token in %s stays, which expires at %s: %w", c.Write, token.Expires.Format(time.TimeOnly), err))
 		}
 	}
+}
+
+// wait is for as long as pause, or until ctx is done or the clock has jumped.
+func wait(ctx context.Context, pause time.Duration) {
+	for start := time.Now(); ; {
+		passed, byClock := time.Since(start), time.Now().Round(0).Sub(start.Round(0))
+		if ctx.Err() != nil || isOver(pause, passed, byClock) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(pause-passed, glance)):
+		}
+	}
+}
+
+// isOver is whether a pause is, of which so much has passed, and by the clock so much:
+// a machine that sleeps does not count the time, and AWS goes by the clock.
+func isOver(pause, passed, byClock time.Duration) bool {
+	return passed >= pause || (byClock-passed).Abs() > jump
 }
 
 // pauseAfter has the next token come when half to three quarters of the life of this

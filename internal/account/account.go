@@ -23,7 +23,6 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/rediam/rediam"
-	"github.com/rediam/rediam/internal/acl"
 )
 
 // Clients are what this package asks, all with the same credentials; those of the
@@ -90,7 +89,7 @@ type Cache struct {
 	Service    rediam.Service
 	Serverless bool
 	Name, ARN  string
-	Status     string
+	Engine     string // redis or valkey
 	TLS        bool
 	Groups     []string // user groups, or the ACL
 	Endpoints  []string // host:port, of every kind
@@ -219,7 +218,7 @@ func each[In, Out any](list []In, f func(In) Out) []Out {
 }
 
 func ofReplicationGroup(g types.ReplicationGroup) Cache {
-	c := Cache{Service: rediam.ElastiCache, Name: aws.ToString(g.ReplicationGroupId), ARN: aws.ToString(g.ARN), Status: aws.ToString(g.Status),
+	c := Cache{Service: rediam.ElastiCache, Name: aws.ToString(g.ReplicationGroupId), ARN: aws.ToString(g.ARN), Engine: aws.ToString(g.Engine),
 		TLS: aws.ToBool(g.TransitEncryptionEnabled), Groups: g.UserGroupIds}
 	c.addElastiCache(g.ConfigurationEndpoint)
 	for _, shard := range g.NodeGroups {
@@ -233,7 +232,7 @@ func ofReplicationGroup(g types.ReplicationGroup) Cache {
 }
 
 func ofServerlessCache(s types.ServerlessCache) Cache {
-	c := Cache{Service: rediam.ElastiCache, Serverless: true, Name: aws.ToString(s.ServerlessCacheName), ARN: aws.ToString(s.ARN), Status: aws.ToString(s.Status), TLS: true}
+	c := Cache{Service: rediam.ElastiCache, Serverless: true, Name: aws.ToString(s.ServerlessCacheName), ARN: aws.ToString(s.ARN), Engine: aws.ToString(s.Engine), TLS: true}
 	if s.UserGroupId != nil {
 		c.Groups = []string{*s.UserGroupId}
 	}
@@ -243,7 +242,7 @@ func ofServerlessCache(s types.ServerlessCache) Cache {
 }
 
 func ofCluster(m memorydbtypes.Cluster) Cache {
-	c := Cache{Service: rediam.MemoryDB, Name: aws.ToString(m.Name), ARN: aws.ToString(m.ARN), Status: aws.ToString(m.Status), TLS: aws.ToBool(m.TLSEnabled)}
+	c := Cache{Service: rediam.MemoryDB, Name: aws.ToString(m.Name), ARN: aws.ToString(m.ARN), TLS: aws.ToBool(m.TLSEnabled)}
 	if m.ACLName != nil {
 		c.Groups = []string{*m.ACLName}
 	}
@@ -275,7 +274,11 @@ func ofMemoryDBUser(u memorydbtypes.User) User {
 		IAM: u.Authentication != nil && u.Authentication.Type == memorydbtypes.AuthenticationTypeIam, On: isOn(u.AccessString), Groups: u.ACLNames}
 }
 
-func isOn(accessString *string) bool {
-	access, err := acl.Parse(aws.ToString(accessString))
-	return err == nil && access.On()
+// isOn does without a parser, which would have to know all commands of all engines.
+// The last word counts; those of selectors are other words.
+func isOn(accessString *string) (on bool) {
+	for word := range strings.FieldsSeq(strings.ToLower(aws.ToString(accessString))) {
+		on = word == "on" || on && word != "off"
+	}
+	return on
 }

@@ -48,19 +48,36 @@ func (c Clients) Principal(ctx context.Context, i Identity) (string, error) {
 	return "", ErrNoPolicies
 }
 
-// Verdicts are IAM's about one resource each: allowed, implicitDeny, explicitDeny.
-type Verdicts map[string]types.PolicyEvaluationDecisionType
+// A Verdict is IAM's about one resource.
+type Verdict struct {
+	Decision types.PolicyEvaluationDecisionType // allowed, implicitDeny, explicitDeny
+	Policies []string                           // that have the statements which decided
+	// Boundary and Organization are whether the permissions boundary and the policies
+	// of the organization do not allow it.
+	Boundary, Organization bool
+	// Missing are condition keys that policies ask for and IAM does not know here.
+	Missing []string
+}
+
+// Allowed is whether the principal may.
+func (v Verdict) Allowed() bool { return v.Decision == types.PolicyEvaluationDecisionTypeAllowed }
 
 // Simulate asks IAM whether a principal may do an action on each of the resources
 // (iam:SimulatePrincipalPolicy). Conditions on what IAM does not know here, such as a
 // VPC endpoint, count as not met.
-func (c Clients) Simulate(ctx context.Context, principal, action string, resources ...string) (Verdicts, error) {
-	verdicts := Verdicts{}
+func (c Clients) Simulate(ctx context.Context, principal, action string, resources ...string) (map[string]Verdict, error) {
+	verdicts := map[string]Verdict{}
 	in := &iam.SimulatePrincipalPolicyInput{PolicySourceArn: &principal, ActionNames: []string{action}, ResourceArns: resources}
 	p := iam.NewSimulatePrincipalPolicyPaginator(c.IAM, in)
 	err := pages(ctx, p.HasMorePages, p.NextPage, func(out *iam.SimulatePrincipalPolicyOutput) {
 		for _, r := range out.EvaluationResults {
-			verdicts[aws.ToString(r.EvalResourceName)] = r.EvalDecision
+			v := Verdict{Decision: r.EvalDecision, Missing: r.MissingContextValues}
+			for _, s := range r.MatchedStatements {
+				v.Policies = append(v.Policies, aws.ToString(s.SourcePolicyId))
+			}
+			v.Boundary = r.PermissionsBoundaryDecisionDetail != nil && !r.PermissionsBoundaryDecisionDetail.AllowedByPermissionsBoundary
+			v.Organization = r.OrganizationsDecisionDetail != nil && !r.OrganizationsDecisionDetail.AllowedByOrganizations
+			verdicts[aws.ToString(r.EvalResourceName)] = v
 		}
 	})
 	return verdicts, err

@@ -321,7 +321,7 @@ func asAWS(err error, p protocol) *world.Error {
 		code := cmp.Or(p.service.codes[own.Code], jsonCodes[own.Code], own.Code)
 		return &world.Error{Code: code, Message: own.Message}
 	case errors.As(err, &own):
-		return own
+		return &world.Error{Code: cmp.Or(p.service.codes[own.Code], own.Code), Message: own.Message, Detail: own.Detail}
 	case !errors.As(err, &refusal):
 		return &world.Error{Code: "InternalFailure", Message: "the emulator failed"}
 	}

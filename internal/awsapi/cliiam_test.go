@@ -24,7 +24,7 @@ func eachCLI(t *testing.T, test func(t *testing.T, srv *emulator.Server, c cli))
 		name, _, _ := strings.Cut(version, " ")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+			srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
 			c := newCLI(t, admin(t, srv))
 			c.path = path
 			test(t, srv, c)

@@ -14,8 +14,9 @@ import (
 var ec2Operations = map[string]operation{
 	"RunInstances":                           operate(onNewInstances, runInstances),
 	"DescribeInstances":                      operate(nil, describeInstances),
-	"TerminateInstances":                     operate(onInstances, terminateInstances),
-	"StopInstances":                          operate(onInstances, stopInstances),
+	"DescribeInstanceStatus":                 operate(nil, describeStatus),
+	"TerminateInstances":                     operate(onStopped, terminateInstances),
+	"StopInstances":                          operate(onStopped, stopInstances),
 	"StartInstances":                         operate(onInstances, startInstances),
 	"AssociateIamInstanceProfile":            operate(onInstance, associateProfile),
 	"DisassociateIamInstanceProfile":         operate(onAssociation, disassociateProfile),
@@ -254,7 +255,7 @@ func runInstances(c *call, in runInstancesRequest) (out reservation, err error) 
 		return out, err
 	}
 	launched, err := c.world.RunInstances(request)
-	if err != nil {
+	if len(launched) == 0 {
 		return out, err
 	}
 	out = c.reservation(launched)
@@ -263,7 +264,7 @@ func runInstances(c *call, in runInstancesRequest) (out reservation, err error) 
 			out.Instances[i].State = ec2State("pending") // what it was when it was made
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 type instanceState struct {
@@ -313,13 +314,15 @@ type shownInstance struct {
 	Profile          *shownProfile   `aws:"iamInstanceProfile"`
 	Groups           []shownGroup    `aws:"groupSet.item"`
 	Tags             []shownTag      `aws:"tagSet.item"`
-	Metadata         *struct {
-		State    string `aws:"state"`
-		Tokens   string `aws:"httpTokens"`
-		Hops     int    `aws:"httpPutResponseHopLimit"`
-		Endpoint string `aws:"httpEndpoint"`
-		Tags     string `aws:"instanceMetadataTags"`
-	} `aws:"metadataOptions"`
+	Metadata         *shownMetadata  `aws:"metadataOptions"`
+}
+
+type shownMetadata struct {
+	State    string `aws:"state"`
+	Tokens   string `aws:"httpTokens"`
+	Hops     int    `aws:"httpPutResponseHopLimit"`
+	Endpoint string `aws:"httpEndpoint"`
+	Tags     string `aws:"instanceMetadataTags"`
 }
 
 type ec2Placement struct {
@@ -356,13 +359,7 @@ func (c *call) instance(i world.Instance) shownInstance {
 	for _, g := range i.Groups {
 		out.Groups = append(out.Groups, shownGroup{g, "default"})
 	}
-	out.Metadata = &struct {
-		State    string `aws:"state"`
-		Tokens   string `aws:"httpTokens"`
-		Hops     int    `aws:"httpPutResponseHopLimit"`
-		Endpoint string `aws:"httpEndpoint"`
-		Tags     string `aws:"instanceMetadataTags"`
-	}{"applied", i.Metadata.Tokens, i.Metadata.Hops, i.Metadata.Endpoint, i.Metadata.Tags}
+	out.Metadata = &shownMetadata{"applied", i.Metadata.Tokens, i.Metadata.Hops, i.Metadata.Endpoint, i.Metadata.Tags}
 	return out
 }
 
@@ -394,14 +391,9 @@ func describeInstances(c *call, in describeInstancesRequest) (out reservations, 
 	if err := in.end(); err != nil {
 		return out, err
 	}
-	list := c.world.Instances()
-	if len(in.InstanceIds) > 0 {
-		if in.MaxResults != nil {
-			return out, &world.Error{Code: "InvalidParameterCombination", Message: "The parameter instancesSet cannot be used with the parameter maxResults"}
-		}
-		if list, err = c.world.FindInstances(in.InstanceIds); err != nil {
-			return out, err
-		}
+	list, err := c.instancesOf(in.InstanceIds, in.MaxResults)
+	if err != nil {
+		return out, err
 	}
 	list, err = chosen(list, in.Filters, c.instanceFilter)
 	if err != nil {
@@ -421,6 +413,17 @@ func describeInstances(c *call, in describeInstancesRequest) (out reservations, 
 		out.Reservations = append(out.Reservations, c.reservation(together[r]))
 	}
 	return out, err
+}
+
+// instancesOf are those with some ids, or all if there are none.
+func (c *call) instancesOf(ids []string, most *int) ([]world.Instance, error) {
+	switch {
+	case len(ids) == 0:
+		return c.world.Instances(), nil
+	case most != nil:
+		return nil, &world.Error{Code: "InvalidParameterCombination", Message: "The parameter instancesSet cannot be used with the parameter maxResults"}
+	}
+	return c.world.FindInstances(ids)
 }
 
 // chosen are those of a list that pass the filters.
@@ -471,7 +474,11 @@ func (c *call) instanceFilter(i world.Instance, name string) []string {
 type instancesRequest struct {
 	dryRun      `aws:",inline"`
 	InstanceIds []string `aws:"InstanceId,flat,required"`
-	Force       bool
+}
+
+type stopRequest struct {
+	instancesRequest `aws:",inline"`
+	Force            bool // nothing resists
 }
 
 func onInstances(c *call, in instancesRequest) (all []string) {
@@ -480,6 +487,8 @@ func onInstances(c *call, in instancesRequest) (all []string) {
 	}
 	return all
 }
+
+func onStopped(c *call, in stopRequest) []string { return onInstances(c, in.instancesRequest) }
 
 type stateChange struct {
 	InstanceID string        `aws:"instanceId"`
@@ -491,12 +500,12 @@ type stateChanges struct {
 	Instances []stateChange `aws:"instancesSet.item"`
 }
 
-func terminateInstances(c *call, in instancesRequest) (stateChanges, error) {
-	return c.setState(in, world.Terminated, "shutting-down")
+func terminateInstances(c *call, in stopRequest) (stateChanges, error) {
+	return c.setState(in.instancesRequest, world.Terminated, "shutting-down")
 }
 
-func stopInstances(c *call, in instancesRequest) (stateChanges, error) {
-	return c.setState(in, world.Stopped, "stopping")
+func stopInstances(c *call, in stopRequest) (stateChanges, error) {
+	return c.setState(in.instancesRequest, world.Stopped, "stopping")
 }
 
 func startInstances(c *call, in instancesRequest) (stateChanges, error) {
@@ -509,9 +518,6 @@ func (c *call) setState(in instancesRequest, to world.InstanceState, meanwhile s
 		return out, err
 	}
 	before, err := c.world.SetInstanceState(in.InstanceIds, to)
-	if err != nil {
-		return out, err
-	}
 	for _, i := range before {
 		change := stateChange{i.ID, ec2State(meanwhile), ec2State(string(i.State))}
 		if i.State == to {
@@ -519,5 +525,5 @@ func (c *call) setState(in instancesRequest, to world.InstanceState, meanwhile s
 		}
 		out.Instances = append(out.Instances, change)
 	}
-	return out, nil
+	return out, err
 }

@@ -2,6 +2,7 @@ package awsapi_test
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -156,6 +157,48 @@ func TestFiltersAndPagesOfInstances(t *testing.T) {
 	a.found(t, "<tagSet><item><key>(empty)</key><resourceId>"+id+"</resourceId><resourceType>instance</resourceType><value></value></item><item><key>env</key>")
 }
 
+// Instances are launched, stopped and ended also if their metadata services do not follow.
+func TestAChangeOfInstancesThatIsNotFollowedIsAnswered(t *testing.T) {
+	e := withProfile(t)
+	e.world.OnChange(func() error { return errors.New("no port is free") })
+	id := e.ec2(t, "RunInstances", "ImageId", "ami-1", "MinCount", "1", "MaxCount", "1").found(t, "<instanceId>(i-.*?)</instanceId>")
+	for _, change := range [][2]string{{"StopInstances", "stopping"}, {"StartInstances", "pending"}, {"TerminateInstances", "shutting-down"}} {
+		e.ec2(t, change[0], "InstanceId.1", id).found(t, "<instanceId>("+id+")</instanceId><currentState><code>[0-9]+</code><name>("+change[1]+")</name>")
+	}
+}
+
+func TestOnlyInstancesThatRunHaveAStatus(t *testing.T) {
+	e := withProfile(t)
+	run := e.ec2(t, "RunInstances", "ImageId", "ami-1", "MinCount", "2", "MaxCount", "2")
+	ids := regexp.MustCompile("<instanceId>(.*?)</instanceId>").FindAllStringSubmatch(run.body, -1)
+	up, stopped := ids[0][1], ids[1][1]
+	e.ec2(t, "StopInstances", "InstanceId.1", stopped).found(t, "<name>(stopping)</name>")
+	status := func(id, zone, code, state, checks string) string {
+		return "<item><instanceId>" + id + "</instanceId><availabilityZone>" + zone + "</availabilityZone><instanceState><code>" + code + "</code><name>" + state + "</name></instanceState>" +
+			"<instanceStatus>" + checks + "</instanceStatus><systemStatus>" + checks + "</systemStatus></item>"
+	}
+	well := status(up, "us-east-1a", "16", "running", "<status>ok</status><details><item><name>reachability</name><status>passed</status></item></details>")
+	not := status(stopped, "us-east-1a", "80", "stopped", "<status>not-applicable</status>")
+	for what, test := range map[string]struct {
+		parameters []string
+		want       string
+	}{
+		"all that run":        {nil, well},
+		"one that does not":   {[]string{"InstanceId.1", stopped}, ""},
+		"one, asked for":      {[]string{"InstanceId.1", stopped, "IncludeAllInstances", "true"}, not},
+		"those that are well": {[]string{"IncludeAllInstances", "true", "Filter.1.Name", "instance-status.status", "Filter.1.Value.1", "ok"}, well},
+		"those that stopped":  {[]string{"IncludeAllInstances", "true", "Filter.1.Name", "instance-state-name", "Filter.1.Value.1", "stopped"}, not},
+		"in another zone":     {[]string{"Filter.1.Name", "availability-zone", "Filter.1.Value.1", "us-east-1b"}, ""},
+	} {
+		if a := e.ec2(t, "DescribeInstanceStatus", test.parameters...); a.status != 200 || !strings.Contains(a.body, "<instanceStatusSet>"+test.want+"</instanceStatusSet>") {
+			t.Errorf("%s: %d %s", what, a.status, a.body)
+		}
+	}
+	e.ec2(t, "DescribeInstanceStatus", "InstanceId.1", up, "MaxResults", "5").wantEC2(t, "a page of chosen ones", 400, "InvalidParameterCombination", "maxResults")
+	e.ec2(t, "DescribeInstanceStatus", "InstanceId.1", "i-0123456789abcdef0").wantEC2(t, "none such", 400, "InvalidInstanceID.NotFound", "i-0123456789abcdef0")
+	e.ec2(t, "DescribeInstanceStatus", "DryRun", "true").wantEC2(t, "a dry run", 412, "DryRunOperation", "")
+}
+
 func TestInstanceProfileAssociationsInEC2sProtocol(t *testing.T) {
 	e := withProfile(t)
 	id := e.ec2(t, "RunInstances", "ImageId", "ami-1", "MinCount", "1", "MaxCount", "1").found(t, "<instanceId>(.*?)</instanceId>")
@@ -239,6 +282,8 @@ func TestTheDefaultVPCInEC2sProtocol(t *testing.T) {
 	if here.VPC != vpc || here.Subnet != subnet || here.Group != group {
 		t.Errorf("%s %s %s, want %+v", vpc, subnet, group, here)
 	}
+	e.call(t, "elasticache", "Action=CreateCacheSubnetGroup&CacheSubnetGroupName=n&CacheSubnetGroupDescription=d&SubnetIds.SubnetIdentifier.1="+subnet, "").found(t, "<VpcId>("+vpc+")</VpcId>")
+	e.call(t, "memorydb", `{"SubnetGroupName":"n","SubnetIds":["`+subnet+`"]}`, "AmazonMemoryDB.CreateSubnetGroup").found(t, `"VpcId":"(`+vpc+`)"`)
 	e.ec2(t, "RunInstances", "ImageId", "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64", "MinCount", "1", "MaxCount", "1", "SubnetId", subnet, "SecurityGroupId.1", group).found(t, "<imageId>(ami-[0-9a-f]{17})</imageId>")
 	e.ec2(t, "DescribeSubnets", "SubnetId.1", subnet).found(t, "<availableIpAddressCount>(4090)</availableIpAddressCount>")
 	e.ec2(t, "DescribeVpcs", "Filter.1.Name", "vpc-id", "Filter.1.Value.1", "vpc-1").found(t, "(<vpcSet></vpcSet>)")

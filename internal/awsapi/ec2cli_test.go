@@ -43,6 +43,7 @@ func TestTheCLIOnAnInstance(t *testing.T) {
 	id := c.text(t, "Instances[0].InstanceId", aws("ec2 run-instances --image-id ami-1 --count 1 --instance-type t3.micro --iam-instance-profile Name=web --subnet-id "+subnet+" --security-group-ids "+group+
 		" --user-data hello --metadata-options HttpTokens=required,HttpEndpoint=enabled --tag-specifications ResourceType=instance,Tags=[{Key=Name,Value=app}]")...)
 	c.must(t, aws("ec2 wait instance-running --instance-ids "+id)...)
+	c.must(t, aws("ec2 wait instance-status-ok --instance-ids "+id)...)
 	endpoint := c.text(t, "Reservations[0].Instances[0].Tags[?Key=='rediam:metadata-endpoint'].Value | [0]", aws("ec2 describe-instances --filters Name=tag:Name,Values=app Name=instance-state-name,Values=running")...)
 	if endpoint != srv.MetadataURL(id) {
 		t.Fatalf("metadata at %q, want %q", endpoint, srv.MetadataURL(id))

@@ -11,13 +11,13 @@ import (
 // Only instances have tags here.
 
 type tagsRequest struct {
-	dryRun      `aws:",inline"`
-	ResourceIds []string `aws:"ResourceId,flat,required"`
-	Tags        []ec2Tag `aws:"Tag,flat"`
+	dryRun    `aws:",inline"`
+	Resources []string `aws:"ResourceId,flat,required"`
+	Tags      []ec2Tag `aws:"Tag,flat"`
 }
 
 func onTagged(c *call, in tagsRequest) (all []string) {
-	for _, id := range in.ResourceIds {
+	for _, id := range in.Resources {
 		all = append(all, c.world.EC2ARN("instance/"+id))
 	}
 	return all
@@ -25,7 +25,7 @@ func onTagged(c *call, in tagsRequest) (all []string) {
 
 // check refuses what has no tags.
 func (r tagsRequest) check() error {
-	for _, id := range r.ResourceIds {
+	for _, id := range r.Resources {
 		if !strings.HasPrefix(id, "i-") {
 			return &world.Error{Code: "InvalidID", Message: "The ID '" + id + "' is not valid: the emulator has tags of instances only"}
 		}
@@ -44,7 +44,7 @@ func createTags(c *call, in tagsRequest) (ec2Done, error) {
 	if err := in.check(); err != nil {
 		return ec2Done{}, err
 	}
-	return ec2Done{true}, c.world.TagInstances(in.ResourceIds, ec2Tags(in.Tags), nil)
+	return ec2Done{true}, c.world.TagInstances(in.Resources, ec2Tags(in.Tags), nil)
 }
 
 // deleteTags deletes those that have one of the keys and, where it is given, its
@@ -53,7 +53,7 @@ func deleteTags(c *call, in tagsRequest) (ec2Done, error) {
 	if err := in.check(); err != nil {
 		return ec2Done{}, err
 	}
-	return ec2Done{true}, c.world.TagInstances(in.ResourceIds, nil, func(key, value string) bool {
+	return ec2Done{true}, c.world.TagInstances(in.Resources, nil, func(key, value string) bool {
 		return len(in.Tags) == 0 || slices.ContainsFunc(in.Tags, func(t ec2Tag) bool { return t.Key == key && (t.Value == nil || *t.Value == value) })
 	})
 }

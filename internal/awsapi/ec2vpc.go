@@ -9,11 +9,16 @@ import (
 
 // There is one default VPC with a subnet and a security group, for what looks them up.
 
-type describeVPCsRequest struct {
+// ofOne is what requests for lists of one have in common.
+type ofOne struct {
 	dryRun     `aws:",inline"`
 	MaxResults *int
-	VpcIds     []string    `aws:"VpcId,flat"`
 	Filters    []ec2Filter `aws:"Filter,flat"`
+}
+
+type describeVPCsRequest struct {
+	ofOne  `aws:",inline"`
+	VpcIds []string `aws:"VpcId,flat"`
 }
 
 type shownVPC struct {
@@ -31,16 +36,14 @@ type vpcs struct {
 
 func describeVPCs(c *call, in describeVPCsRequest) (out vpcs, err error) {
 	v := shownVPC{c.world.Network().VPC, c.world.Account, "available", world.VPCAddresses, "default", true}
-	out.VPCs, err = theOne(in.dryRun, v, in.VpcIds, v.VPCID, "InvalidVpcID.NotFound", "The vpc ID '%' does not exist", in.Filters, map[string]string{
+	out.VPCs, err = theOne(in.ofOne, v, in.VpcIds, v.VPCID, "InvalidVpcID.NotFound", "The vpc ID '%' does not exist", map[string]string{
 		"vpc-id": v.VPCID, "owner-id": v.OwnerID, "state": v.State, "cidr": v.CIDR, "cidr-block": v.CIDR, "is-default": "true", "isDefault": "true"})
 	return out, err
 }
 
 type describeSubnetsRequest struct {
-	dryRun     `aws:",inline"`
-	MaxResults *int
-	SubnetIds  []string    `aws:"SubnetId,flat"`
-	Filters    []ec2Filter `aws:"Filter,flat"`
+	ofOne     `aws:",inline"`
+	SubnetIds []string `aws:"SubnetId,flat"`
 }
 
 type shownSubnet struct {
@@ -70,18 +73,16 @@ func describeSubnets(c *call, in describeSubnetsRequest) (out subnets, err error
 		}
 	}
 	s := shownSubnet{here.Subnet, c.world.EC2ARN("subnet/" + here.Subnet), here.VPC, c.world.Account, "available", world.SubnetAddresses, here.Zone, free, true, false}
-	out.Subnets, err = theOne(in.dryRun, s, in.SubnetIds, s.SubnetID, "InvalidSubnetID.NotFound", "The subnet ID '%' does not exist", in.Filters, map[string]string{
+	out.Subnets, err = theOne(in.ofOne, s, in.SubnetIds, s.SubnetID, "InvalidSubnetID.NotFound", "The subnet ID '%' does not exist", map[string]string{
 		"subnet-id": s.SubnetID, "vpc-id": s.VPCID, "owner-id": s.OwnerID, "state": s.State, "cidr-block": s.CIDR,
 		"availability-zone": s.Zone, "availabilityZone": s.Zone, "default-for-az": "true", "defaultForAz": "true", "map-public-ip-on-launch": "false"})
 	return out, err
 }
 
 type describeGroupsRequest struct {
-	dryRun     `aws:",inline"`
-	MaxResults *int
-	GroupIds   []string    `aws:"GroupId,flat"`
-	GroupNames []string    `aws:"GroupName,flat"`
-	Filters    []ec2Filter `aws:"Filter,flat"`
+	ofOne      `aws:",inline"`
+	GroupIds   []string `aws:"GroupId,flat"`
+	GroupNames []string `aws:"GroupName,flat"`
 }
 
 type shownSecurityGroup struct {
@@ -105,15 +106,15 @@ func describeGroups(c *call, in describeGroupsRequest) (out securityGroups, err 
 	if i := slices.IndexFunc(in.GroupNames, func(name string) bool { return name != g.Name }); i >= 0 {
 		return out, &world.Error{Code: "InvalidGroup.NotFound", Message: "The security group '" + in.GroupNames[i] + "' does not exist"}
 	}
-	out.Groups, err = theOne(in.dryRun, g, in.GroupIds, g.GroupID, "InvalidGroup.NotFound", "The security group '%' does not exist", in.Filters, map[string]string{
+	out.Groups, err = theOne(in.ofOne, g, in.GroupIds, g.GroupID, "InvalidGroup.NotFound", "The security group '%' does not exist", map[string]string{
 		"group-id": g.GroupID, "group-name": g.Name, "vpc-id": g.VPCID, "owner-id": g.OwnerID, "description": g.Description})
 	return out, err
 }
 
 // theOne is a list of the only one there is, or of none if the filters say so. Ids
 // other than its own are an error.
-func theOne[V any](d dryRun, it V, ids []string, id, code, message string, filters []ec2Filter, values map[string]string) ([]V, error) {
-	if err := d.end(); err != nil {
+func theOne[V any](in ofOne, it V, ids []string, id, code, message string, values map[string]string) ([]V, error) {
+	if err := in.end(); err != nil {
 		return nil, err
 	}
 	for _, other := range ids {
@@ -121,7 +122,7 @@ func theOne[V any](d dryRun, it V, ids []string, id, code, message string, filte
 			return nil, &world.Error{Code: code, Message: strings.ReplaceAll(message, "%", other)}
 		}
 	}
-	all, err := chosen([]V{it}, filters, func(_ V, name string) []string {
+	all, err := chosen([]V{it}, in.Filters, func(_ V, name string) []string {
 		if v, ok := values[name]; ok {
 			return []string{v}
 		}

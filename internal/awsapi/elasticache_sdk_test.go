@@ -42,13 +42,6 @@ func newAccount(t *testing.T, c emulator.Config) account {
 	return account{elastiCache(srv, admin(t, srv)), srv}
 }
 
-func noError(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // only gives an error alone.
 func only[V any](_ V, err error) error { return err }
 
@@ -59,7 +52,7 @@ const password = "a-str0ng-pa))word"
 func (a account) makeGroup(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
-	noError(t, only(a.CreateUser(ctx, &elasticache.CreateUserInput{UserId: aws.String("app-default"), UserName: aws.String("default"), Engine: aws.String("redis"), AccessString: aws.String("off +get ~keys*"),
+	must(t, only(a.CreateUser(ctx, &elasticache.CreateUserInput{UserId: aws.String("app-default"), UserName: aws.String("default"), Engine: aws.String("redis"), AccessString: aws.String("off +get ~keys*"),
 		AuthenticationMode: &types.AuthenticationMode{Type: types.InputAuthenticationTypePassword, Passwords: []string{password}}})),
 		only(a.CreateUser(ctx, &elasticache.CreateUserInput{UserId: aws.String("app"), UserName: aws.String("app"), Engine: aws.String("REDIS"), AccessString: aws.String("on ~* +@all"),
 			AuthenticationMode: &types.AuthenticationMode{Type: types.InputAuthenticationTypeIam}})),
@@ -77,7 +70,7 @@ func cacheInput(name string) *elasticache.CreateReplicationGroupInput {
 func (a account) replicationGroup(t *testing.T, name string) types.ReplicationGroup {
 	t.Helper()
 	got, err := a.DescribeReplicationGroups(t.Context(), &elasticache.DescribeReplicationGroupsInput{ReplicationGroupId: &name})
-	noError(t, err)
+	must(t, err)
 	return got.ReplicationGroups[0]
 }
 
@@ -107,7 +100,7 @@ func token(t *testing.T, srv *emulator.Server, k emulator.Key, cache, user strin
 	t.Helper()
 	signer := &rediam.Signer{Cache: cache, User: user, Region: srv.Region(), Credentials: emulator.KeyCredentials(k), Now: srv.Now}
 	token, err := signer.Token(t.Context())
-	noError(t, err)
+	must(t, err)
 	return string(token.Password)
 }
 
@@ -123,7 +116,7 @@ func TestTheSDKMakesACacheThatATokenOpens(t *testing.T) {
 	ctx := t.Context()
 	a.makeGroup(t)
 	made, err := a.CreateReplicationGroup(ctx, cacheInput("Orders"))
-	noError(t, err, elasticache.NewReplicationGroupAvailableWaiter(a).Wait(ctx, &elasticache.DescribeReplicationGroupsInput{ReplicationGroupId: aws.String("orders")}, time.Minute),
+	must(t, err, elasticache.NewReplicationGroupAvailableWaiter(a).Wait(ctx, &elasticache.DescribeReplicationGroupsInput{ReplicationGroupId: aws.String("orders")}, time.Minute),
 		elasticache.NewCacheClusterAvailableWaiter(a).Wait(ctx, &elasticache.DescribeCacheClustersInput{CacheClusterId: aws.String("orders-001")}, time.Minute))
 	g := a.replicationGroup(t, "ORDERS")
 	if *g.ARN != "arn:aws:elasticache:us-east-1:123456789012:replicationgroup:orders" || *g.Status != "available" || !slices.Equal(g.UserGroupIds, []string{"app-users"}) ||
@@ -132,32 +125,32 @@ func TestTheSDKMakesACacheThatATokenOpens(t *testing.T) {
 		t.Errorf("DescribeReplicationGroups() = %+v", g)
 	}
 	clusters, err := a.DescribeCacheClusters(ctx, &elasticache.DescribeCacheClustersInput{ShowCacheNodeInfo: aws.Bool(true)})
-	noError(t, err)
+	must(t, err)
 	if c := clusters.CacheClusters[0]; *c.CacheClusterId != "orders-001" || *c.ReplicationGroupId != "orders" || *c.EngineVersion != "7.0" || address(c.CacheNodes[0].Endpoint) != primary(t, g) || *c.CacheSubnetGroupName != "net" {
 		t.Errorf("DescribeCacheClusters() = %+v", c)
 	}
 	key := admin(t, a.srv)
 	cache := a.srv.Cache("orders")
 	db := dial(t, primary(t, g), cache.TLS, "app", token(t, a.srv, key, "orders", "app"))
-	noError(t, db.Set(ctx, "k", "v", 0).Err())
+	must(t, db.Set(ctx, "k", "v", 0).Err())
 	wrongPass(t, "the default user, who is off", dial(t, cache.Addr, cache.TLS, "", password))
 
 	// A new access string is that of live connections.
 	modified, err := a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~other +@read")})
-	noError(t, err)
+	must(t, err)
 	if *modified.AccessString != "on ~other -@all +@read" || *modified.Status != "active" {
 		t.Errorf("ModifyUser() = %+v", modified)
 	}
 	if err := db.Get(ctx, "k").Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
 		t.Errorf("GET is answered by %v", err)
 	}
-	noError(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AppendAccessString: aws.String("~k")})))
-	noError(t, db.Get(ctx, "k").Err())
+	must(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AppendAccessString: aws.String("~k")})))
+	must(t, db.Get(ctx, "k").Err())
 
 	// Whoever leaves the group is disconnected.
 	before := len(a.srv.Sessions("orders"))
 	left, err := a.ModifyUserGroup(ctx, &elasticache.ModifyUserGroupInput{UserGroupId: aws.String("app-users"), UserIdsToRemove: []string{"app"}})
-	noError(t, err)
+	must(t, err)
 	if !slices.Equal(left.UserIds, []string{"app-default"}) || !slices.Equal(left.ReplicationGroups, []string{"orders"}) {
 		t.Errorf("ModifyUserGroup() = %+v", left)
 	}
@@ -171,7 +164,7 @@ func TestTheSDKMakesACacheThatATokenOpens(t *testing.T) {
 	_, err = a.DeleteCacheSubnetGroup(ctx, &elasticache.DeleteCacheSubnetGroupInput{CacheSubnetGroupName: aws.String("net")})
 	refused(t, "a subnet group in use", err, 400, "CacheSubnetGroupInUse", "orders")
 	deleted, err := a.DeleteReplicationGroup(ctx, &elasticache.DeleteReplicationGroupInput{ReplicationGroupId: aws.String("orders")})
-	noError(t, err, elasticache.NewReplicationGroupDeletedWaiter(a).Wait(ctx, &elasticache.DescribeReplicationGroupsInput{ReplicationGroupId: aws.String("orders")}, time.Minute),
+	must(t, err, elasticache.NewReplicationGroupDeletedWaiter(a).Wait(ctx, &elasticache.DescribeReplicationGroupsInput{ReplicationGroupId: aws.String("orders")}, time.Minute),
 		only(a.DeleteUserGroup(ctx, &elasticache.DeleteUserGroupInput{UserGroupId: aws.String("app-users")})),
 		only(a.DeleteUser(ctx, &elasticache.DeleteUserInput{UserId: aws.String("app")})),
 		only(a.DeleteCacheSubnetGroup(ctx, &elasticache.DeleteCacheSubnetGroupInput{CacheSubnetGroupName: aws.String("net")})))
@@ -189,7 +182,7 @@ func TestTheSDKKnowsTheErrors(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded"})
 	ctx := t.Context()
 	a.makeGroup(t)
-	noError(t, only(a.CreateReplicationGroup(ctx, cacheInput("taken"))),
+	must(t, only(a.CreateReplicationGroup(ctx, cacheInput("taken"))),
 		only(a.CreateUser(ctx, &elasticache.CreateUserInput{UserId: aws.String("on-valkey"), UserName: aws.String("on-valkey"), Engine: aws.String("valkey"), AccessString: aws.String("on ~* +@all"),
 			AuthenticationMode: &types.AuthenticationMode{Type: types.InputAuthenticationTypeIam}})))
 	user := func(change func(*elasticache.CreateUserInput)) error {
@@ -315,7 +308,7 @@ func TestTheSDKGoesThroughThePages(t *testing.T) {
 	want := []string{"default", "default.iam-user"}
 	for i := range 44 {
 		id := fmt.Sprintf("user-%02d", i)
-		noError(t, a.srv.PutUser(emulator.User{Name: id}))
+		must(t, a.srv.PutUser(emulator.User{Name: id}))
 		want = append(want, id)
 	}
 	var got []string
@@ -323,7 +316,7 @@ func TestTheSDKGoesThroughThePages(t *testing.T) {
 	count := 0
 	for ; pages.HasMorePages(); count++ {
 		page, err := pages.NextPage(t.Context())
-		noError(t, err)
+		must(t, err)
 		for _, u := range page.Users {
 			got = append(got, *u.UserId)
 		}
@@ -332,7 +325,7 @@ func TestTheSDKGoesThroughThePages(t *testing.T) {
 		t.Errorf("%d pages of %v", count, got)
 	}
 	some, err := a.DescribeUsers(t.Context(), &elasticache.DescribeUsersInput{Engine: aws.String("redis"), Filters: []types.Filter{{Name: aws.String("UserId"), Values: []string{"user-07", "default", "nobody"}}}})
-	noError(t, err)
+	must(t, err)
 	if len(some.Users) != 2 || *some.Users[0].UserId != "default" || *some.Users[0].AccessString != "on ~* +@all" || some.Users[0].Authentication.Type != types.AuthenticationTypeNoPassword ||
 		*some.Users[0].MinimumEngineVersion != "6.0" || *some.Users[1].MinimumEngineVersion != "7.0" || some.Users[1].Authentication.PasswordCount != nil || some.Users[1].UserGroupIds == nil {
 		t.Errorf("DescribeUsers() = %+v", some.Users)
@@ -348,7 +341,7 @@ func TestTheAPIShowsWhatIsUnderWay(t *testing.T) {
 	refused(t, "a group that is being made", err, 400, "InvalidUserGroupState", "creating")
 	a.srv.Advance(time.Hour)
 	made, err := a.CreateReplicationGroup(ctx, in)
-	noError(t, err)
+	must(t, err)
 	if g := a.replicationGroup(t, "orders"); *made.ReplicationGroup.Status != "creating" || *g.Status != "creating" || g.NodeGroups != nil {
 		t.Errorf("%s, with node groups %+v", *g.Status, g.NodeGroups)
 	}
@@ -359,7 +352,7 @@ func TestTheAPIShowsWhatIsUnderWay(t *testing.T) {
 	refused(t, "a cache that is being made", err, 400, "InvalidReplicationGroupState", "creating")
 	a.srv.Advance(time.Hour)
 	where := primary(t, a.replicationGroup(t, "orders"))
-	noError(t, only(a.ModifyReplicationGroup(ctx, change)))
+	must(t, only(a.ModifyReplicationGroup(ctx, change)))
 	if g := a.replicationGroup(t, "orders"); *g.Status != "modifying" || g.PendingModifiedValues.AuthTokenStatus != types.AuthTokenUpdateStatusSetting || primary(t, g) != where {
 		t.Errorf("%s, pending %+v", *g.Status, g.PendingModifiedValues)
 	}
@@ -370,22 +363,22 @@ func TestTheAPIShowsWhatIsUnderWay(t *testing.T) {
 	if g := a.replicationGroup(t, "orders"); *g.Status != "available" || g.PendingModifiedValues.AuthTokenStatus != "" {
 		t.Errorf("%s, pending %+v", *g.Status, g.PendingModifiedValues)
 	}
-	noError(t, only(a.ModifyReplicationGroup(ctx, change)))
+	must(t, only(a.ModifyReplicationGroup(ctx, change)))
 	if g := a.replicationGroup(t, "orders"); *g.Status != "modifying" || g.PendingModifiedValues.AuthTokenStatus != types.AuthTokenUpdateStatusRotating {
 		t.Errorf("%s, pending %+v", *g.Status, g.PendingModifiedValues)
 	}
 	a.srv.Advance(time.Hour)
-	noError(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~* +get")})))
+	must(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~* +get")})))
 	_, err = a.DeleteUser(ctx, &elasticache.DeleteUserInput{UserId: aws.String("app")})
 	refused(t, "a user who is being changed", err, 400, "InvalidUserState", "modifying")
 	a.srv.Advance(time.Hour)
-	noError(t, only(a.DeleteUser(ctx, &elasticache.DeleteUserInput{UserId: aws.String("app")})),
+	must(t, only(a.DeleteUser(ctx, &elasticache.DeleteUserInput{UserId: aws.String("app")})),
 		only(a.DeleteReplicationGroup(ctx, &elasticache.DeleteReplicationGroupInput{ReplicationGroupId: aws.String("orders")})))
 	if _, err := net.Dial("tcp", where); err == nil {
 		t.Error("the cache still listens")
 	}
 	users, err := a.DescribeUsers(ctx, &elasticache.DescribeUsersInput{UserId: aws.String("app")})
-	noError(t, err)
+	must(t, err)
 	if g := a.replicationGroup(t, "orders"); *g.Status != "deleting" || g.NodeGroups != nil || *users.Users[0].Status != "deleting" || len(users.Users[0].UserGroupIds) != 0 {
 		t.Errorf("cache %s at %+v, user %s", *g.Status, g.NodeGroups, *users.Users[0].Status)
 	}
@@ -415,7 +408,7 @@ func testAuthTokens(t *testing.T, engine string) {
 	a.makeGroup(t)
 	in := cacheInput("orders")
 	in.UserGroupIds, in.AuthToken = nil, aws.String("the-first-token-1")
-	noError(t, only(a.CreateReplicationGroup(ctx, in)))
+	must(t, only(a.CreateReplicationGroup(ctx, in)))
 	cache := a.srv.Cache("orders")
 	update := func(strategy types.AuthTokenUpdateStrategyType, token string, change func(*elasticache.ModifyReplicationGroupInput)) error {
 		in := &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: aws.String("orders"), ApplyImmediately: aws.Bool(true), AuthTokenUpdateStrategy: strategy}
@@ -447,12 +440,12 @@ func testAuthTokens(t *testing.T, engine string) {
 	}
 	wants("creation", "the-first-token-1")
 	live := dial(t, cache.Addr, cache.TLS, "", "the-first-token-1")
-	noError(t, live.Ping(ctx).Err(), update("", "the-second-token-2", nil))
+	must(t, live.Ping(ctx).Err(), update("", "the-second-token-2", nil))
 	wants("ROTATE", "the-first-token-1", "the-second-token-2")
 	refused(t, "SET of another token", update("SET", "the-third-token-33", nil), 400, "InvalidParameterValue", "Invalid AuthToken provided.")
-	noError(t, update("SET", "the-second-token-2", nil))
+	must(t, update("SET", "the-second-token-2", nil))
 	wants("SET", "the-second-token-2")
-	noError(t, live.Ping(ctx).Err(), update("ROTATE", "the-first-token-1", nil), update("ROTATE", "the-third-token-33", nil))
+	must(t, live.Ping(ctx).Err(), update("ROTATE", "the-first-token-1", nil), update("ROTATE", "the-third-token-33", nil))
 	wants("two ROTATEs", "the-first-token-1", "the-third-token-33")
 	refused(t, "DELETE alone", update("DELETE", "", nil), 400, "InvalidParameterCombination", "DELETE")
 	toGroup := func(in *elasticache.ModifyReplicationGroupInput) { in.UserGroupIdsToAdd = []string{"app-users"} }
@@ -460,24 +453,24 @@ func testAuthTokens(t *testing.T, engine string) {
 	if g := a.replicationGroup(t, "orders"); !*g.AuthTokenEnabled || g.AuthTokenLastModifiedDate == nil {
 		t.Errorf("there is no AUTH token: %+v", g)
 	}
-	noError(t, update("DELETE", "", toGroup))
+	must(t, update("DELETE", "", toGroup))
 	wants("DELETE")
-	noError(t, dial(t, cache.Addr, cache.TLS, "app", token(t, a.srv, admin(t, a.srv), "orders", "app")).Ping(ctx).Err(),
+	must(t, dial(t, cache.Addr, cache.TLS, "app", token(t, a.srv, admin(t, a.srv), "orders", "app")).Ping(ctx).Err(),
 		update("SET", "the-first-token-1", func(in *elasticache.ModifyReplicationGroupInput) { in.RemoveUserGroups = aws.Bool(true) }))
 	wants("the way back", "the-first-token-1")
 
 	in.ReplicationGroupId, in.AuthToken = aws.String("open"), nil
-	noError(t, only(a.CreateReplicationGroup(ctx, in)))
+	must(t, only(a.CreateReplicationGroup(ctx, in)))
 	cache = a.srv.Cache("open")
 	wants("creation without a token", "", "the-first-token-1", "the-second-token-2", "the-third-token-33")
 	rotate := &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: aws.String("open"), AuthToken: aws.String("the-second-token-2")}
-	noError(t, only(a.ModifyReplicationGroup(ctx, rotate)))
+	must(t, only(a.ModifyReplicationGroup(ctx, rotate)))
 	wants("ROTATE without a token", "", "the-second-token-2")
 	rotate.AuthToken = aws.String("the-third-token-33")
-	noError(t, only(a.ModifyReplicationGroup(ctx, rotate)))
+	must(t, only(a.ModifyReplicationGroup(ctx, rotate)))
 	wants("a second ROTATE", "the-second-token-2", "the-third-token-33")
 	rotate.AuthTokenUpdateStrategy = types.AuthTokenUpdateStrategyTypeSet
-	noError(t, only(a.ModifyReplicationGroup(ctx, rotate)))
+	must(t, only(a.ModifyReplicationGroup(ctx, rotate)))
 	wants("SET of the last token", "the-third-token-33")
 }
 
@@ -485,20 +478,20 @@ func testAuthTokens(t *testing.T, engine string) {
 func TestACacheClusterSpeaksNoTLS(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded"})
 	ctx := t.Context()
-	noError(t, only(a.CreateCacheCluster(ctx, &elasticache.CreateCacheClusterInput{CacheClusterId: aws.String("My-Cluster"), Engine: aws.String("redis"), EngineVersion: aws.String("6.x"), CacheNodeType: aws.String("cache.t3.micro"), NumCacheNodes: aws.Int32(1)})),
+	must(t, only(a.CreateCacheCluster(ctx, &elasticache.CreateCacheClusterInput{CacheClusterId: aws.String("My-Cluster"), Engine: aws.String("redis"), EngineVersion: aws.String("6.x"), CacheNodeType: aws.String("cache.t3.micro"), NumCacheNodes: aws.Int32(1)})),
 		elasticache.NewCacheClusterAvailableWaiter(a).Wait(ctx, &elasticache.DescribeCacheClustersInput{CacheClusterId: aws.String("my-cluster")}, time.Minute))
 	got, err := a.DescribeCacheClusters(ctx, &elasticache.DescribeCacheClustersInput{CacheClusterId: aws.String("my-cluster"), ShowCacheNodeInfo: aws.Bool(true), ShowCacheClustersNotInReplicationGroups: aws.Bool(true)})
-	noError(t, err)
+	must(t, err)
 	c := got.CacheClusters[0]
 	if *c.ARN != "arn:aws:elasticache:us-east-1:123456789012:cluster:my-cluster" || *c.EngineVersion != "6.2" || *c.TransitEncryptionEnabled || c.ReplicationGroupId != nil || *c.NumCacheNodes != 1 {
 		t.Errorf("DescribeCacheClusters() = %+v", c)
 	}
-	noError(t, dial(t, address(c.CacheNodes[0].Endpoint), nil, "", "").Set(ctx, "k", "v", 0).Err())
+	must(t, dial(t, address(c.CacheNodes[0].Endpoint), nil, "", "").Set(ctx, "k", "v", 0).Err())
 	wrongPass(t, "an IAM user", dial(t, address(c.CacheNodes[0].Endpoint), nil, "app", token(t, a.srv, admin(t, a.srv), "my-cluster", "app")))
 	_, err = a.ModifyCacheCluster(ctx, &elasticache.ModifyCacheClusterInput{CacheClusterId: aws.String("my-cluster"), SecurityGroupIds: []string{"iam-user-group-01"}})
 	refused(t, "a user group for a security group", err, 400, "InvalidParameterValue", "iam-user-group-01")
 	modified, err := a.ModifyCacheCluster(ctx, &elasticache.ModifyCacheClusterInput{CacheClusterId: aws.String("my-cluster"), SecurityGroupIds: []string{"sg-1"}, EngineVersion: aws.String("7.1")})
-	noError(t, err, only(a.DeleteCacheCluster(ctx, &elasticache.DeleteCacheClusterInput{CacheClusterId: aws.String("my-cluster")})),
+	must(t, err, only(a.DeleteCacheCluster(ctx, &elasticache.DeleteCacheClusterInput{CacheClusterId: aws.String("my-cluster")})),
 		elasticache.NewCacheClusterDeletedWaiter(a).Wait(ctx, &elasticache.DescribeCacheClustersInput{CacheClusterId: aws.String("my-cluster")}, time.Minute))
 	if m := modified.CacheCluster; *m.EngineVersion != "7.1" || *m.SecurityGroups[0].SecurityGroupId != "sg-1" {
 		t.Errorf("ModifyCacheCluster() = %+v", m)
@@ -510,23 +503,23 @@ func TestAServerlessCacheIsMadeAndChanged(t *testing.T) {
 	ctx := t.Context()
 	a.makeGroup(t)
 	made, err := a.CreateServerlessCache(ctx, &elasticache.CreateServerlessCacheInput{ServerlessCacheName: aws.String("Orders"), Engine: aws.String("redis"), MajorEngineVersion: aws.String("7"), UserGroupId: aws.String("app-users"), SubnetIds: []string{"subnet-1"}})
-	noError(t, err)
+	must(t, err)
 	got, err := a.DescribeServerlessCaches(ctx, &elasticache.DescribeServerlessCachesInput{ServerlessCacheName: aws.String("orders")})
-	noError(t, err)
+	must(t, err)
 	s := got.ServerlessCaches[0]
 	if *s.ARN != "arn:aws:elasticache:us-east-1:123456789012:serverlesscache:orders" || *s.Status != "available" || *s.FullEngineVersion != "7.1" || *s.MajorEngineVersion != "7" || *s.UserGroupId != "app-users" || *made.ServerlessCache.ARN != *s.ARN {
 		t.Errorf("DescribeServerlessCaches() = %+v", s)
 	}
 	signer := &rediam.Signer{Cache: "orders", User: "app", Serverless: true, Region: a.srv.Region(), Credentials: emulator.KeyCredentials(admin(t, a.srv)), Now: a.srv.Now}
 	token, err := signer.Token(ctx)
-	noError(t, err, dial(t, address(s.Endpoint), a.srv.Cache("orders").TLS, "app", string(token.Password)).Ping(ctx).Err())
+	must(t, err, dial(t, address(s.Endpoint), a.srv.Cache("orders").TLS, "app", string(token.Password)).Ping(ctx).Err())
 	groups, err := a.DescribeUserGroups(ctx, &elasticache.DescribeUserGroupsInput{UserGroupId: aws.String("app-users")})
-	noError(t, err)
+	must(t, err)
 	if g := groups.UserGroups[0]; !slices.Equal(g.ServerlessCaches, []string{"orders"}) || len(g.ReplicationGroups) != 0 {
 		t.Errorf("DescribeUserGroups() = %+v", g)
 	}
 	changed, err := a.ModifyServerlessCache(ctx, &elasticache.ModifyServerlessCacheInput{ServerlessCacheName: aws.String("orders"), Description: aws.String("new"), RemoveUserGroup: aws.Bool(true), Engine: aws.String("valkey"), MajorEngineVersion: aws.String("8")})
-	noError(t, err, only(a.DeleteServerlessCache(ctx, &elasticache.DeleteServerlessCacheInput{ServerlessCacheName: aws.String("orders")})))
+	must(t, err, only(a.DeleteServerlessCache(ctx, &elasticache.DeleteServerlessCacheInput{ServerlessCacheName: aws.String("orders")})))
 	if s := changed.ServerlessCache; *s.Description != "new" || s.UserGroupId != nil || *s.Engine != "valkey" || !strings.HasPrefix(*s.FullEngineVersion, "8.") {
 		t.Errorf("ModifyServerlessCache() = %+v", s)
 	}
@@ -536,17 +529,17 @@ func TestTagsOfEveryKindOfResource(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded"})
 	ctx := t.Context()
 	a.makeGroup(t)
-	noError(t, only(a.CreateReplicationGroup(ctx, cacheInput("orders"))), a.srv.PutCache(emulator.Cache{Name: "less", Kind: emulator.ServerlessCache}), a.srv.PutCache(emulator.Cache{Name: "plain", Kind: emulator.CacheCluster}))
+	must(t, only(a.CreateReplicationGroup(ctx, cacheInput("orders"))), a.srv.PutCache(emulator.Cache{Name: "less", Kind: emulator.ServerlessCache}), a.srv.PutCache(emulator.Cache{Name: "plain", Kind: emulator.CacheCluster}))
 	for resource, missing := range map[string]string{"user:app": "UserNotFound", "usergroup:app-users": "UserGroupNotFound", "replicationgroup:orders": "ReplicationGroupNotFoundFault",
 		"serverlesscache:less": "ServerlessCacheNotFoundFault", "cluster:plain": "CacheClusterNotFound", "subnetgroup:net": "CacheSubnetGroupNotFoundFault"} {
 		arn := "arn:aws:elasticache:us-east-1:123456789012:" + resource
 		_, err := a.AddTagsToResource(ctx, &elasticache.AddTagsToResourceInput{ResourceName: &arn, Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("a b")}, {Key: aws.String("empty"), Value: aws.String("")}}})
-		noError(t, err)
+		must(t, err)
 		_, err = a.RemoveTagsFromResource(ctx, &elasticache.RemoveTagsFromResourceInput{ResourceName: &arn, TagKeys: []string{"empty", "absent"}})
 		refused(t, resource, err, 404, "TagNotFound", "absent")
-		noError(t, only(a.RemoveTagsFromResource(ctx, &elasticache.RemoveTagsFromResourceInput{ResourceName: &arn, TagKeys: []string{"empty"}})))
+		must(t, only(a.RemoveTagsFromResource(ctx, &elasticache.RemoveTagsFromResourceInput{ResourceName: &arn, TagKeys: []string{"empty"}})))
 		got, err := a.ListTagsForResource(ctx, &elasticache.ListTagsForResourceInput{ResourceName: &arn})
-		noError(t, err)
+		must(t, err)
 		tags := map[string]string{}
 		for _, tag := range got.TagList {
 			tags[*tag.Key] = *tag.Value
@@ -571,9 +564,9 @@ func TestOperationsNeedPermissionOnAllThatTheyName(t *testing.T) {
 	a.makeGroup(t)
 	const arn = "arn:aws:elasticache:us-east-1:123456789012:"
 	allow := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"elasticache:*","Resource":["` + arn + `user:default","` + arn + `user:app","` + arn + `usergroup:mine","` + arn + `replicationgroup:mine","` + arn + `subnetgroup:net"]}]}`
-	noError(t, a.srv.PutIAMUser(emulator.IAMUser{Name: "clerk", Inline: map[string]string{"p": allow}}))
+	must(t, a.srv.PutIAMUser(emulator.IAMUser{Name: "clerk", Inline: map[string]string{"p": allow}}))
 	key, err := a.srv.CreateAccessKey("clerk")
-	noError(t, err)
+	must(t, err)
 	clerk := elastiCache(a.srv, key)
 	denied := func(what string, err error, action, resource string) {
 		t.Helper()
@@ -588,10 +581,10 @@ func TestOperationsNeedPermissionOnAllThatTheyName(t *testing.T) {
 	denied("versions", only(clerk.DescribeCacheEngineVersions(ctx, nil)), "DescribeCacheEngineVersions", "*")
 	denied("another group's cache", only(clerk.CreateReplicationGroup(ctx, cacheInput("mine"))), "CreateReplicationGroup", arn+"usergroup:app-users")
 	denied("tags of another", only(clerk.ListTagsForResource(ctx, &elasticache.ListTagsForResourceInput{ResourceName: aws.String(arn + "user:App-Default")})), "ListTagsForResource", arn+"user:app-default")
-	noError(t, only(clerk.CreateUserGroup(ctx, group("mine", "default", "app"))), only(clerk.DescribeUsers(ctx, &elasticache.DescribeUsersInput{UserId: aws.String("app")})))
+	must(t, only(clerk.CreateUserGroup(ctx, group("mine", "default", "app"))), only(clerk.DescribeUsers(ctx, &elasticache.DescribeUsersInput{UserId: aws.String("app")})))
 	in := cacheInput("mine")
 	in.UserGroupIds = []string{"mine"}
-	noError(t, only(clerk.CreateReplicationGroup(ctx, in)))
+	must(t, only(clerk.CreateReplicationGroup(ctx, in)))
 }
 
 func TestAReplicationGroupInClusterMode(t *testing.T) {
@@ -600,7 +593,7 @@ func TestAReplicationGroupInClusterMode(t *testing.T) {
 	a.makeGroup(t)
 	in := cacheInput("orders")
 	in.NumNodeGroups, in.AutomaticFailoverEnabled = aws.Int32(2), aws.Bool(true)
-	noError(t, only(a.CreateReplicationGroup(ctx, in)))
+	must(t, only(a.CreateReplicationGroup(ctx, in)))
 	g := a.replicationGroup(t, "orders")
 	if !*g.ClusterEnabled || len(g.NodeGroups) != 2 || *g.NodeGroups[1].Slots != "8192-16383" || *g.NodeGroups[1].NodeGroupId != "0002" || g.NodeGroups[0].PrimaryEndpoint != nil ||
 		!slices.Equal(g.MemberClusters, []string{"orders-0001-001", "orders-0002-001"}) || g.AutomaticFailover != types.AutomaticFailoverStatusEnabled {
@@ -609,11 +602,11 @@ func TestAReplicationGroupInClusterMode(t *testing.T) {
 	db := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{address(g.ConfigurationEndpoint)}, TLSConfig: a.srv.Cache("orders").TLS, Username: "app", Password: token(t, a.srv, admin(t, a.srv), "orders", "app")})
 	defer db.Close()
 	for _, key := range []string{"a", "b", "c", "d"} {
-		noError(t, db.Set(ctx, key, "v", 0).Err())
+		must(t, db.Set(ctx, key, "v", 0).Err())
 	}
 	in = cacheInput("one")
 	in.EngineVersion, in.CacheParameterGroupName = aws.String("7.1"), aws.String("default.redis7.cluster.on")
-	noError(t, only(a.CreateReplicationGroup(ctx, in)))
+	must(t, only(a.CreateReplicationGroup(ctx, in)))
 	if g := a.replicationGroup(t, "one"); !*g.ClusterEnabled || len(g.NodeGroups) != 1 || *g.NodeGroups[0].Slots != "0-16383" {
 		t.Errorf("DescribeReplicationGroups() = %+v", g)
 	}
@@ -623,22 +616,22 @@ func TestAReplicationGroupInClusterMode(t *testing.T) {
 func TestACacheWhoseEngineDoesNotStartIsCreateFailed(t *testing.T) {
 	engine := filepath.Join(t.TempDir(), "engine")
 	broken := engine + ".broken"
-	noError(t, os.WriteFile(engine, []byte("#!/bin/sh\ntest -e "+broken+" && { echo no memory today >&2; exit 1; }\nexec "+installed.Path(t, "redis-server")+" \"$@\"\n"), 0o700))
+	must(t, os.WriteFile(engine, []byte("#!/bin/sh\ntest -e "+broken+" && { echo no memory today >&2; exit 1; }\nexec "+installed.Path(t, "redis-server")+" \"$@\"\n"), 0o700))
 	a := newAccount(t, emulator.Config{Engine: engine})
 	ctx := t.Context()
 	a.makeGroup(t)
-	noError(t, only(a.CreateReplicationGroup(ctx, cacheInput("sound"))), os.WriteFile(broken, nil, 0o600), only(a.CreateReplicationGroup(ctx, cacheInput("orders"))))
+	must(t, only(a.CreateReplicationGroup(ctx, cacheInput("sound"))), os.WriteFile(broken, nil, 0o600), only(a.CreateReplicationGroup(ctx, cacheInput("orders"))))
 	name := aws.String("orders")
 	if g := a.replicationGroup(t, "orders"); *g.Status != "create-failed" || g.NodeGroups != nil {
 		t.Errorf("DescribeReplicationGroups() = %s, %+v", *g.Status, g.NodeGroups)
 	}
 	_, err := a.ModifyReplicationGroup(ctx, &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: name, ReplicationGroupDescription: aws.String("x")})
 	refused(t, "a change", err, 400, "InvalidReplicationGroupState", "create-failed")
-	noError(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~* +get")})))
+	must(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~* +get")})))
 	if g := a.replicationGroup(t, "sound"); *g.Status != "available" {
 		t.Errorf("the other cache is %s", *g.Status)
 	}
-	noError(t, only(a.DeleteReplicationGroup(ctx, &elasticache.DeleteReplicationGroupInput{ReplicationGroupId: name})), os.Remove(broken), only(a.CreateReplicationGroup(ctx, cacheInput("orders"))))
+	must(t, only(a.DeleteReplicationGroup(ctx, &elasticache.DeleteReplicationGroupInput{ReplicationGroupId: name})), os.Remove(broken), only(a.CreateReplicationGroup(ctx, cacheInput("orders"))))
 	if g := a.replicationGroup(t, "orders"); *g.Status != "available" {
 		t.Errorf("the cache is %s", *g.Status)
 	}
@@ -650,10 +643,10 @@ func TestACacheWhoseEngineDoesNotFollowIsModifying(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: installed.Path(t, "redis-server")})
 	ctx := t.Context()
 	a.makeGroup(t)
-	noError(t, only(a.CreateReplicationGroup(ctx, cacheInput("orders"))))
+	must(t, only(a.CreateReplicationGroup(ctx, cacheInput("orders"))))
 	cache := a.srv.Cache("orders")
 	db := dial(t, cache.Addr, cache.TLS, "app", token(t, a.srv, admin(t, a.srv), "orders", "app"))
-	noError(t, db.Do(ctx, "CLIENT", "PAUSE", "7000", "ALL").Err(),
+	must(t, db.Do(ctx, "CLIENT", "PAUSE", "7000", "ALL").Err(),
 		only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~* +@read")})))
 	if g := a.replicationGroup(t, "orders"); *g.Status != "modifying" || primary(t, g) != cache.Addr {
 		t.Errorf("the cache is %s", *g.Status)
@@ -672,13 +665,13 @@ func TestACacheWhoseEngineDoesNotFollowIsModifying(t *testing.T) {
 func TestTheVersionsOfEnginesAreListed(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded"})
 	got, err := a.DescribeCacheEngineVersions(t.Context(), &elasticache.DescribeCacheEngineVersionsInput{Engine: aws.String("redis"), CacheParameterGroupFamily: aws.String("redis7")})
-	noError(t, err)
+	must(t, err)
 	var versions []string
 	for _, v := range got.CacheEngineVersions {
 		versions = append(versions, *v.EngineVersion)
 	}
 	newest, err := a.DescribeCacheEngineVersions(t.Context(), &elasticache.DescribeCacheEngineVersionsInput{DefaultOnly: aws.Bool(true)})
-	noError(t, err)
+	must(t, err)
 	if !slices.Equal(versions, []string{"7.0", "7.1"}) || len(newest.CacheEngineVersions) != 2 {
 		t.Errorf("versions %v, defaults %+v", versions, newest.CacheEngineVersions)
 	}

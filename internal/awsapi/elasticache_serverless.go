@@ -151,8 +151,7 @@ func deleteServerlessCache(c *call, in deleteServerlessCacheRequest) (serverless
 
 type describeServerlessCachesRequest struct {
 	ServerlessCacheName string
-	MaxResults          *int
-	NextToken           string
+	resultsPage         `aws:",inline"`
 }
 
 type describeServerlessCachesAnswer struct {
@@ -170,17 +169,13 @@ func describeServerlessCaches(c *call, in describeServerlessCachesRequest) (out 
 	if err != nil {
 		return out, err
 	}
-	n := maxServerless
-	if in.MaxResults != nil {
-		n = *in.MaxResults
+	if most := maxServerless; in.MaxResults == nil {
+		in.MaxResults = &most
 	}
-	if n < 1 || n > maxRecords {
-		return out, parameterValue("Invalid value %d for MaxResults. Must be between 1 and %d", n, maxRecords)
-	}
-	caches, out.NextToken = cutPage(caches, cacheName, n, in.NextToken)
+	caches, out.NextToken, err = cutResults(caches, cacheName, in.resultsPage)
 	out.ServerlessCaches = []serverlessCache{}
 	for _, s := range caches {
 		out.ServerlessCaches = append(out.ServerlessCaches, serverlessCacheOf(c, s))
 	}
-	return out, nil
+	return out, err
 }

@@ -34,7 +34,7 @@ func (a account) serverlessToken(t *testing.T, cache, user string) string {
 	t.Helper()
 	signer := &rediam.Signer{Cache: cache, User: user, Serverless: true, Region: a.srv.Region(), Credentials: emulator.KeyCredentials(admin(t, a.srv)), Now: a.srv.Now}
 	token, err := signer.Token(t.Context())
-	noError(t, err)
+	must(t, err)
 	return token.Password
 }
 
@@ -46,22 +46,22 @@ func makePublic(in *elasticache.CreateServerlessCacheInput) {
 func TestAPublicEndpointIsMadeForTheIAMUserOfTheAccount(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded"})
 	made, err := a.serverless(t, "My-Public-Cache", makePublic)
-	noError(t, err)
+	must(t, err)
 	if *made.ServerlessCacheName != "my-public-cache" || made.ConnectionType != types.ConnectionTypePublic || *made.MajorEngineVersion != "9" || *made.UserGroupId != "default.iam-user-group" || *made.Status != "available" {
 		t.Errorf("CreateServerlessCache() = %+v", made)
 	}
-	noError(t, dial(t, address(made.Endpoint), a.srv.Cache("my-public-cache").TLS, "default.iam-user", a.serverlessToken(t, "my-public-cache", "default.iam-user")).Set(t.Context(), "k", "v", 0).Err())
+	must(t, dial(t, address(made.Endpoint), a.srv.Cache("my-public-cache").TLS, "default.iam-user", a.serverlessToken(t, "my-public-cache", "default.iam-user")).Set(t.Context(), "k", "v", 0).Err())
 	other, err := a.serverless(t, "private", nil)
 	if err != nil || other.ConnectionType != types.ConnectionTypeVpc || other.UserGroupId != nil {
 		t.Errorf("CreateServerlessCache() = %+v, %v", other, err)
 	}
 
 	document := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"elasticache:CreateServerlessCache","Resource":"*","Condition":{"StringEquals":{"elasticache:ConnectionType":"public"}}}]}`
-	noError(t, a.srv.PutIAMUser(emulator.IAMUser{Name: "limited", Inline: map[string]string{"p": document}}))
+	must(t, a.srv.PutIAMUser(emulator.IAMUser{Name: "limited", Inline: map[string]string{"p": document}}))
 	k, err := a.srv.CreateAccessKey("limited")
-	noError(t, err)
+	must(t, err)
 	limited := account{elastiCache(a.srv, k), a.srv}
-	noError(t, only(limited.serverless(t, "more", nil)))
+	must(t, only(limited.serverless(t, "more", nil)))
 	refused(t, "a denied public endpoint", only(limited.serverless(t, "more-public", makePublic)), 403, "AccessDenied", "explicit deny")
 }
 
@@ -69,11 +69,11 @@ func TestErrorsAboutServerlessCachesAreTyped(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded", StateDelay: time.Minute})
 	ctx := t.Context()
 	a.makeGroup(t)
-	noError(t, only(a.serverless(t, "busy", nil)))
+	must(t, only(a.serverless(t, "busy", nil)))
 	a.srv.Advance(time.Minute)
-	noError(t, only(a.serverless(t, "taken", func(in *elasticache.CreateServerlessCacheInput) { in.MajorEngineVersion = aws.String("8") })))
+	must(t, only(a.serverless(t, "taken", func(in *elasticache.CreateServerlessCacheInput) { in.MajorEngineVersion = aws.String("8") })))
 	a.srv.Advance(time.Minute)
-	noError(t, only(a.ModifyServerlessCache(ctx, &elasticache.ModifyServerlessCacheInput{ServerlessCacheName: aws.String("busy"), Description: aws.String("x")})))
+	must(t, only(a.ModifyServerlessCache(ctx, &elasticache.ModifyServerlessCacheInput{ServerlessCacheName: aws.String("busy"), Description: aws.String("x")})))
 	create := func(change func(*elasticache.CreateServerlessCacheInput)) error {
 		return only(a.serverless(t, "new", change))
 	}
@@ -142,7 +142,7 @@ func TestServerlessCachesAreListedInPagesWithTheirStates(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded", StateDelay: time.Minute})
 	var want []string
 	for i := range 5 {
-		noError(t, only(a.serverless(t, fmt.Sprint("Cache-", i), nil)))
+		must(t, only(a.serverless(t, fmt.Sprint("Cache-", i), nil)))
 		want = append(want, fmt.Sprint("cache-", i))
 	}
 	list := func(status string, endpoints bool) {
@@ -151,7 +151,7 @@ func TestServerlessCachesAreListedInPagesWithTheirStates(t *testing.T) {
 		count := 0
 		for ; pages.HasMorePages(); count++ {
 			page, err := pages.NextPage(t.Context())
-			noError(t, err)
+			must(t, err)
 			for _, s := range page.ServerlessCaches {
 				got = append(got, *s.ServerlessCacheName)
 				if *s.Status != status || (s.Endpoint != nil) != endpoints || (s.ReaderEndpoint != nil) != endpoints {
@@ -166,7 +166,7 @@ func TestServerlessCachesAreListedInPagesWithTheirStates(t *testing.T) {
 	list("creating", false)
 	a.srv.Advance(time.Minute)
 	list("available", true)
-	noError(t, only(a.DeleteServerlessCache(t.Context(), &elasticache.DeleteServerlessCacheInput{ServerlessCacheName: aws.String("cache-4")})))
+	must(t, only(a.DeleteServerlessCache(t.Context(), &elasticache.DeleteServerlessCacheInput{ServerlessCacheName: aws.String("cache-4")})))
 	got, err := a.DescribeServerlessCaches(t.Context(), &elasticache.DescribeServerlessCachesInput{ServerlessCacheName: aws.String("CACHE-4")})
 	if err != nil || *got.ServerlessCaches[0].Status != "deleting" {
 		t.Errorf("DescribeServerlessCaches() = %+v, %v", got, err)
@@ -182,20 +182,20 @@ func TestAnotherUserGroupEndsTheConnectionsOfWhoIsNotInIt(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded"})
 	a.makeGroup(t)
 	made, err := a.serverless(t, "orders", func(in *elasticache.CreateServerlessCacheInput) { in.UserGroupId = aws.String("app-users") })
-	noError(t, err)
+	must(t, err)
 	signIn := func(user string) error {
 		return dial(t, address(made.Endpoint), a.srv.Cache("orders").TLS, user, a.serverlessToken(t, "orders", user)).Ping(t.Context()).Err()
 	}
-	noError(t, signIn("app"))
+	must(t, signIn("app"))
 	if n := len(a.srv.Sessions("orders")); n != 1 {
 		t.Errorf("there are %d connections", n)
 	}
 	changed, err := a.ModifyServerlessCache(t.Context(), &elasticache.ModifyServerlessCacheInput{ServerlessCacheName: aws.String("Orders"), UserGroupId: aws.String("Default.IAM-User-Group")})
-	noError(t, err)
+	must(t, err)
 	if *changed.ServerlessCache.UserGroupId != "default.iam-user-group" || len(a.srv.Sessions("orders")) != 0 {
 		t.Errorf("ModifyServerlessCache() = %+v; there are %v", changed.ServerlessCache, a.srv.Sessions("orders"))
 	}
-	noError(t, signIn("default.iam-user"))
+	must(t, signIn("default.iam-user"))
 	if err := signIn("app"); err == nil || !strings.HasPrefix(err.Error(), "WRONGPASS") {
 		t.Errorf("the user of before is answered by %v", err)
 	}

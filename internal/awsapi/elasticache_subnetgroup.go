@@ -6,9 +6,6 @@ import (
 	"github.com/rediam/rediam/internal/world"
 )
 
-// vpc is the one network that there is.
-const vpc = "vpc-00000000000000001"
-
 type subnet struct {
 	SubnetIdentifier       string
 	SubnetAvailabilityZone struct{ Name string }
@@ -27,7 +24,7 @@ type cacheSubnetGroupAnswer struct{ CacheSubnetGroup cacheSubnetGroup }
 
 // subnetGroupOf spreads the subnets over three zones.
 func subnetGroupOf(c *call, g world.SubnetGroup) cacheSubnetGroup {
-	answer := cacheSubnetGroup{CacheSubnetGroupName: g.Name, CacheSubnetGroupDescription: g.Description, VpcId: vpc,
+	answer := cacheSubnetGroup{CacheSubnetGroupName: g.Name, CacheSubnetGroupDescription: g.Description, VpcId: c.world.Network().VPC,
 		ARN: c.world.ElastiCacheARN("subnetgroup", g.Name), SupportedNetworkTypes: []string{"ipv4"}}
 	for i, id := range g.Subnets {
 		s := subnet{SubnetIdentifier: id, SupportedNetworkTypes: []string{"ipv4"}}

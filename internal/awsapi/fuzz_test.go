@@ -1,21 +1,27 @@
 package awsapi_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http/httptest"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rediam/rediam/internal/awsapi"
+	"github.com/rediam/rediam/internal/federation"
 	"github.com/rediam/rediam/internal/world"
 )
 
-// FuzzHandler sends what a holder of a good key could sign. Whatever it is, the
-// answer is well formed and within bounds, and the signature is never at fault.
+// FuzzHandler sends what a holder of a good key could sign, and without a service what
+// anybody could send. Whatever it is, the answer is well formed and within bounds, the
+// signature is never at fault, and without one there is an answer for the subject of the
+// issuer's token alone.
 func FuzzHandler(f *testing.F) {
 	everything := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
 	f.Add("sts", whoAmI, "", "")
@@ -50,10 +56,32 @@ func FuzzHandler(f *testing.F) {
 	f.Add("memorydb", `{"ResourceArn":"arn:aws:memorydb:us-east-1:123456789012:user/a","TagKeys":[]}`, "AmazonMemoryDB.UntagResource", "")
 	f.Add("", "", ".", "%zz")
 	w := world.New("", "")
+	issuer, err := federation.NewIssuer()
+	if err != nil {
+		f.Fatal(err)
+	}
+	const iss = "https://issuer.example.com"
+	token, err := issuer.Sign(map[string]any{"iss": iss, "sub": "me", "aud": "sts.amazonaws.com", "iat": 0, "exp": 99999999999})
+	if err != nil {
+		f.Fatal(err)
+	}
+	keys, err := issuer.Keys()
+	if err != nil {
+		f.Fatal(err)
+	}
+	provider := world.OIDCProvider{URL: iss, ClientIDs: []string{"sts.amazonaws.com"}}
+	trust := `{"Statement":{"Effect":"Allow","Principal":{"Federated":"` + w.OIDCProviderARN(iss) + `"},"Action":"sts:AssumeRoleWithWebIdentity"}}`
+	saml := base64.StdEncoding.EncodeToString([]byte(`<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol"><Assertion xmlns="urn:oasis:names:tc:SAML:2.0:assertion"/></samlp:Response>`))
+	pod := "RoleArn=arn:aws:iam::123456789012:role/pod"
+	f.Add("", "Action=AssumeRoleWithWebIdentity&RoleSessionName=ab&"+pod+"&WebIdentityToken="+token, "", "")
+	f.Add("", "Action=AssumeRoleWithWebIdentity&RoleSessionName=ab&"+pod+"&DurationSeconds=900&Policy={}&WebIdentityToken="+token+"A", "", "")
+	f.Add("", "Action=AssumeRoleWithSAML&"+pod+"&PrincipalArn=arn:aws:iam::123456789012:saml-provider/idp&SAMLAssertion="+url.QueryEscape(saml), "", "")
+	f.Add("", "Action=AssumeRole&RoleSessionName=ab&"+pod, "", "")
+	f.Add("", whoAmI, "AmazonMemoryDB.DescribeUsers", "")
 	if err := w.PutIAMUser(world.IAMUser{Name: "admin", Inline: map[string]string{"everything": everything}}); err != nil {
 		f.Fatal(err)
 	}
-	if err := w.PutRole(world.Role{Name: "app"}); err != nil {
+	if err := errors.Join(w.PutRole(world.Role{Name: "app"}), w.PutIssuer(iss, keys), w.PutOIDCProvider(provider), w.PutRole(world.Role{Name: "pod", Trust: trust})); err != nil {
 		f.Fatal(err)
 	}
 	key, err := w.CreateAccessKey("admin")
@@ -64,7 +92,9 @@ func FuzzHandler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, service, body, target, query string) {
 		r := request(t, "POST", "http://127.0.0.1/", body, target)
 		r.URL.RawQuery = query
-		sign(t, r, body, key, service, w.Now())
+		if service != "" {
+			sign(t, r, body, key, service, w.Now())
+		}
 		r.Header.Set("Content-Length", strconv.Itoa(len(body))) // signed, and a server finds it there
 		recorder := httptest.NewRecorder()
 		handler.ServeHTTP(recorder, r)
@@ -81,6 +111,9 @@ func FuzzHandler(f *testing.F) {
 		}
 		if err != nil || len(answer) > 1<<20 || strings.Contains(answer, string(key.Secret)) {
 			t.Errorf("%v in %s", err, answer)
+		}
+		if service == "" && recorder.Code == 200 && !strings.Contains(answer, "<SubjectFromWebIdentityToken>me</SubjectFromWebIdentityToken>") {
+			t.Errorf("%q gets %s", body, answer)
 		}
 		if service == "sts" && target == "" && query == "" && strings.Contains(answer, "Signature") {
 			t.Errorf("service %q, body %q: %s", service, body, answer)

@@ -191,7 +191,7 @@ func TestTheLifeOfASAMLProvider(t *testing.T) {
 func TestNothingElseNeedsNoSignature(t *testing.T) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	for action, want := range map[string]string{
-		"AssumeRoleWithWebIdentity": "ValidationError", "AssumeRoleWithSAML": "MissingParameter", "AssumeRole": "MissingAuthenticationToken",
+		"AssumeRoleWithWebIdentity": "ValidationError", "AssumeRoleWithSAML": "ValidationError", "AssumeRole": "MissingAuthenticationToken",
 		"GetCallerIdentity": "MissingAuthenticationToken", "CreateUser": "MissingAuthenticationToken", "": "MissingAuthenticationToken"} {
 		response, err := http.PostForm(srv.URL(), url.Values{"Action": {action}, "Version": {"2011-06-15"}, "WebIdentityToken": {"abcd"}})
 		must(t, err)

@@ -54,14 +54,14 @@ func clusterInput(name, acl string) *memorydb.CreateClusterInput {
 func (a clusters) makeACL(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
-	noError(t, only(a.CreateUser(ctx, userInput("App"))), only(a.CreateACL(ctx, &memorydb.CreateACLInput{ACLName: aws.String("App-Users"), UserNames: []string{"APP"}})),
+	must(t, only(a.CreateUser(ctx, userInput("App"))), only(a.CreateACL(ctx, &memorydb.CreateACLInput{ACLName: aws.String("App-Users"), UserNames: []string{"APP"}})),
 		only(a.CreateSubnetGroup(ctx, &memorydb.CreateSubnetGroupInput{SubnetGroupName: aws.String("Net"), Description: aws.String("x"), SubnetIds: []string{"subnet-1", "subnet-2"}})))
 }
 
 func (a clusters) cluster(t *testing.T, name string) types.Cluster {
 	t.Helper()
 	got, err := a.DescribeClusters(t.Context(), &memorydb.DescribeClustersInput{ClusterName: &name, ShowShardDetails: aws.Bool(true)})
-	noError(t, err)
+	must(t, err)
 	return got.Clusters[0]
 }
 
@@ -79,7 +79,7 @@ func TestTheSDKMakesAClusterThatATokenOpens(t *testing.T) {
 			in := clusterInput("Orders", "app-users")
 			in.NumShards, in.SubnetGroupName, in.SecurityGroupIds, in.Description = aws.Int32(2), aws.String("net"), []string{"sg-1"}, aws.String("a cluster")
 			made, err := a.CreateCluster(ctx, in)
-			noError(t, err)
+			must(t, err)
 			c := a.cluster(t, "ORDERS")
 			if *c.ARN != "arn:aws:memorydb:us-east-1:123456789012:cluster/orders" || *c.ARN != *made.Cluster.ARN || *c.Name != "orders" || *c.Status != "available" || *c.NumberOfShards != 2 || !*c.TLSEnabled ||
 				*c.ACLName != "app-users" || *c.Engine != "redis" || *c.EngineVersion != "7.1" || *c.ParameterGroupName != "default.memorydb-redis7" || *c.SubnetGroupName != "net" || *c.SecurityGroups[0].SecurityGroupId != "sg-1" || *c.Description != "a cluster" {
@@ -99,7 +99,7 @@ func TestTheSDKMakesAClusterThatATokenOpens(t *testing.T) {
 			db := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addressOf(c.ClusterEndpoint)}, TLSConfig: a.srv.Cache("orders").TLS, CredentialsProviderContext: rediam.BasicAuth(signer), MaxRetries: -1})
 			defer db.Close()
 			for i := range 50 {
-				noError(t, db.Set(ctx, fmt.Sprint("key", i), i, 0).Err())
+				must(t, db.Set(ctx, fmt.Sprint("key", i), i, 0).Err())
 			}
 			a.changesReachSessions(t, db)
 			a.takesAllAway(t)
@@ -112,7 +112,7 @@ func (a clusters) changesReachSessions(t *testing.T, db *redis.ClusterClient) {
 	t.Helper()
 	ctx := t.Context()
 	updated, err := a.UpdateUser(ctx, &memorydb.UpdateUserInput{UserName: aws.String("app"), AccessString: aws.String("on ~key1 +get +cluster")})
-	noError(t, err, db.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+	must(t, err, db.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
 		if err := node.DBSize(ctx).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
 			t.Errorf("DBSIZE is answered by %v", err)
 		}
@@ -125,20 +125,20 @@ func (a clusters) changesReachSessions(t *testing.T, db *redis.ClusterClient) {
 		t.Fatal("nobody is signed in")
 	}
 	left, err := a.UpdateACL(ctx, &memorydb.UpdateACLInput{ACLName: aws.String("app-users"), UserNamesToRemove: []string{"App"}})
-	noError(t, err)
+	must(t, err)
 	if len(left.ACL.UserNames) != 0 || !slices.Equal(left.ACL.Clusters, []string{"orders"}) || len(a.srv.Sessions("orders")) != 0 {
 		t.Errorf("UpdateACL() = %+v, %d connections are left", left.ACL, len(a.srv.Sessions("orders")))
 	}
 	if err := db.Get(ctx, "key1").Err(); err == nil || !strings.HasPrefix(err.Error(), "WRONGPASS") {
 		t.Errorf("a user who has left is answered by %v", err)
 	}
-	noError(t, only(a.UpdateCluster(ctx, &memorydb.UpdateClusterInput{ClusterName: aws.String("orders"), ACLName: aws.String("open-access")})))
+	must(t, only(a.UpdateCluster(ctx, &memorydb.UpdateClusterInput{ClusterName: aws.String("orders"), ACLName: aws.String("open-access")})))
 	everybody := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{a.srv.Cache("orders").Addr}, TLSConfig: a.srv.Cache("orders").TLS})
 	defer everybody.Close()
 	if n, err := everybody.DBSize(ctx).Result(); n != 50 || err != nil {
 		t.Errorf("with open-access there are %d keys, %v", n, err)
 	}
-	noError(t, everybody.Publish(ctx, "news", "x").Err(), only(a.UpdateCluster(ctx, &memorydb.UpdateClusterInput{ClusterName: aws.String("orders"), ACLName: aws.String("app-users")})))
+	must(t, everybody.Publish(ctx, "news", "x").Err(), only(a.UpdateCluster(ctx, &memorydb.UpdateClusterInput{ClusterName: aws.String("orders"), ACLName: aws.String("app-users")})))
 }
 
 func (a clusters) takesAllAway(t *testing.T) {
@@ -149,7 +149,7 @@ func (a clusters) takesAllAway(t *testing.T) {
 	refused(t, "a subnet group in use", only(a.DeleteSubnetGroup(ctx, subnets)), 400, "SubnetGroupInUseFault", "Subnet group net is in use by orders.")
 	address := a.srv.Cache("orders").Addr
 	deleted, err := a.DeleteCluster(ctx, &memorydb.DeleteClusterInput{ClusterName: aws.String("orders")})
-	noError(t, err, only(a.DeleteACL(ctx, acl)), only(a.DeleteSubnetGroup(ctx, subnets)), only(a.DeleteUser(ctx, &memorydb.DeleteUserInput{UserName: aws.String("app")})))
+	must(t, err, only(a.DeleteACL(ctx, acl)), only(a.DeleteSubnetGroup(ctx, subnets)), only(a.DeleteUser(ctx, &memorydb.DeleteUserInput{UserName: aws.String("app")})))
 	if *deleted.Cluster.Status != "deleting" {
 		t.Errorf("DeleteCluster() = %+v", deleted.Cluster)
 	}
@@ -157,9 +157,9 @@ func (a clusters) takesAllAway(t *testing.T) {
 		t.Error("the deleted cluster still listens")
 	}
 	users, err := a.DescribeUsers(ctx, nil)
-	noError(t, err)
+	must(t, err)
 	acls, err := a.DescribeACLs(ctx, nil)
-	noError(t, err)
+	must(t, err)
 	if len(users.Users) != 1 || len(acls.ACLs) != 1 {
 		t.Fatalf("there are %d users and %d ACLs", len(users.Users), len(acls.ACLs))
 	}
@@ -175,7 +175,7 @@ func TestTheSDKKnowsTheErrorsOfMemoryDB(t *testing.T) {
 	a := newClusters(t, emulator.Config{Engine: "embedded"})
 	a.makeACL(t)
 	ctx, s := t.Context(), aws.String
-	noError(t, only(a.CreateCluster(ctx, clusterInput("taken", "app-users"))), a.srv.PutCache(emulator.Cache{Name: "elsewhere"}))
+	must(t, only(a.CreateCluster(ctx, clusterInput("taken", "app-users"))), a.srv.PutCache(emulator.Cache{Name: "elsewhere"}))
 	user := func(change func(*memorydb.CreateUserInput)) error {
 		in := userInput("new")
 		change(in)
@@ -279,34 +279,34 @@ func TestTheSDKGoesThroughThePagesOfMemoryDB(t *testing.T) {
 	want := map[string]int{"users": 8, "ACLs": 8, "clusters": 2, "subnet groups": 7, "versions": 5}
 	for i := range 7 {
 		name := fmt.Sprint("n", i)
-		noError(t, only(a.CreateUser(ctx, userInput(name))), only(a.CreateACL(ctx, &memorydb.CreateACLInput{ACLName: &name})),
+		must(t, only(a.CreateUser(ctx, userInput(name))), only(a.CreateACL(ctx, &memorydb.CreateACLInput{ACLName: &name})),
 			only(a.CreateSubnetGroup(ctx, &memorydb.CreateSubnetGroupInput{SubnetGroupName: &name, SubnetIds: []string{"subnet-1"}})))
 	}
-	noError(t, only(a.CreateCluster(ctx, clusterInput("a", "open-access"))), only(a.CreateCluster(ctx, clusterInput("b", "n1"))))
+	must(t, only(a.CreateCluster(ctx, clusterInput("a", "open-access"))), only(a.CreateCluster(ctx, clusterInput("b", "n1"))))
 	got := map[string]int{}
 	for p := memorydb.NewDescribeUsersPaginator(a, &memorydb.DescribeUsersInput{MaxResults: three}); p.HasMorePages(); {
 		page, err := p.NextPage(ctx)
-		noError(t, err)
+		must(t, err)
 		got["users"] += len(page.Users)
 	}
 	for p := memorydb.NewDescribeACLsPaginator(a, &memorydb.DescribeACLsInput{MaxResults: three}); p.HasMorePages(); {
 		page, err := p.NextPage(ctx)
-		noError(t, err)
+		must(t, err)
 		got["ACLs"] += len(page.ACLs)
 	}
 	for p := memorydb.NewDescribeClustersPaginator(a, &memorydb.DescribeClustersInput{MaxResults: aws.Int32(1)}); p.HasMorePages(); {
 		page, err := p.NextPage(ctx)
-		noError(t, err)
+		must(t, err)
 		got["clusters"] += len(page.Clusters)
 	}
 	for p := memorydb.NewDescribeSubnetGroupsPaginator(a, &memorydb.DescribeSubnetGroupsInput{MaxResults: three}); p.HasMorePages(); {
 		page, err := p.NextPage(ctx)
-		noError(t, err)
+		must(t, err)
 		got["subnet groups"] += len(page.SubnetGroups)
 	}
 	for p := memorydb.NewDescribeEngineVersionsPaginator(a, &memorydb.DescribeEngineVersionsInput{MaxResults: three}); p.HasMorePages(); {
 		page, err := p.NextPage(ctx)
-		noError(t, err)
+		must(t, err)
 		got["versions"] += len(page.EngineVersions)
 	}
 	if !maps.Equal(got, want) {
@@ -316,7 +316,7 @@ func TestTheSDKGoesThroughThePagesOfMemoryDB(t *testing.T) {
 		refused(t, "an odd page", only(a.DescribeUsers(ctx, &memorydb.DescribeUsersInput{MaxResults: &n})), 400, "InvalidParameterValueException", "Must be between 1 and 100")
 	}
 	versions, err := a.DescribeEngineVersions(ctx, &memorydb.DescribeEngineVersionsInput{Engine: aws.String("Valkey"), DefaultOnly: true})
-	noError(t, err)
+	must(t, err)
 	if v := versions.EngineVersions; len(v) != 1 || *v[0].EngineVersion != "7.3" || *v[0].ParameterGroupFamily != "memorydb_valkey7" {
 		t.Errorf("DescribeEngineVersions() = %+v", v)
 	}
@@ -329,7 +329,7 @@ func TestMemoryDBShowsWhatIsUnderWay(t *testing.T) {
 	refused(t, "an ACL that is being made", only(a.CreateCluster(ctx, clusterInput("orders", "app-users"))), 400, "InvalidACLStateFault", "ACL app-users is not in active state but in creating.")
 	a.srv.Advance(time.Hour)
 	made, err := a.CreateCluster(ctx, clusterInput("orders", "app-users"))
-	noError(t, err)
+	must(t, err)
 	update := &memorydb.UpdateClusterInput{ClusterName: s("orders"), ACLName: s("open-access"), Engine: s("valkey"), EngineVersion: s("7.3")}
 	refused(t, "a cluster that is being made", only(a.UpdateCluster(ctx, update)), 400, "InvalidClusterStateFault", "creating")
 	if c := made.Cluster; *c.Status != "creating" || c.ClusterEndpoint != nil || len(a.cluster(t, "orders").Shards) != 0 {
@@ -337,21 +337,21 @@ func TestMemoryDBShowsWhatIsUnderWay(t *testing.T) {
 	}
 	a.srv.Advance(time.Hour)
 	updated, err := a.UpdateCluster(ctx, update)
-	noError(t, err)
+	must(t, err)
 	if c := updated.Cluster; *c.Status != "updating" || c.ClusterEndpoint == nil || *c.ParameterGroupName != "default.memorydb-valkey7" || *c.ACLName != "open-access" {
 		t.Errorf("UpdateCluster() = %+v", c)
 	}
 	refused(t, "a cluster that is updated", only(a.DeleteCluster(ctx, &memorydb.DeleteClusterInput{ClusterName: s("orders")})), 400, "InvalidClusterStateFault", "updating")
 	user, err := a.UpdateUser(ctx, &memorydb.UpdateUserInput{UserName: s("app"), AccessString: s("on")})
-	noError(t, err)
+	must(t, err)
 	acl, err := a.UpdateACL(ctx, &memorydb.UpdateACLInput{ACLName: s("app-users"), UserNamesToRemove: []string{"app"}})
-	noError(t, err)
+	must(t, err)
 	if *user.User.Status != "modifying" || *acl.ACL.Status != "modifying" {
 		t.Errorf("the user is %s, the ACL %s", *user.User.Status, *acl.ACL.Status)
 	}
 	a.srv.Advance(time.Hour)
 	gone, err := a.DeleteUser(ctx, &memorydb.DeleteUserInput{UserName: s("app")})
-	noError(t, err, only(a.DeleteCluster(ctx, &memorydb.DeleteClusterInput{ClusterName: s("orders")})))
+	must(t, err, only(a.DeleteCluster(ctx, &memorydb.DeleteClusterInput{ClusterName: s("orders")})))
 	if *gone.User.Status != "deleting" || *a.cluster(t, "orders").Status != "deleting" {
 		t.Errorf("the user is %s", *gone.User.Status)
 	}
@@ -363,15 +363,15 @@ func TestTagsOfEveryKindOfResourceOfMemoryDB(t *testing.T) {
 	a := newClusters(t, emulator.Config{Engine: "embedded"})
 	ctx, s := t.Context(), aws.String
 	a.makeACL(t)
-	noError(t, only(a.CreateCluster(ctx, clusterInput("orders", "app-users"))))
+	must(t, only(a.CreateCluster(ctx, clusterInput("orders", "app-users"))))
 	for resource, missing := range map[string]string{"user/app": "UserNotFoundFault", "acl/app-users": "ACLNotFoundFault", "cluster/orders": "ClusterNotFoundFault", "subnetgroup/net": "SubnetGroupNotFoundFault"} {
 		arn := "arn:aws:memorydb:us-east-1:123456789012:" + resource
 		tagged, err := a.TagResource(ctx, &memorydb.TagResourceInput{ResourceArn: &arn, Tags: []types.Tag{{Key: s("team"), Value: s("a b")}, {Key: s("empty"), Value: s("")}}})
-		noError(t, err)
+		must(t, err)
 		refused(t, resource, only(a.UntagResource(ctx, &memorydb.UntagResourceInput{ResourceArn: &arn, TagKeys: []string{"empty", "absent"}})), 400, "TagNotFoundFault", "absent")
-		noError(t, only(a.UntagResource(ctx, &memorydb.UntagResourceInput{ResourceArn: &arn, TagKeys: []string{"empty"}})))
+		must(t, only(a.UntagResource(ctx, &memorydb.UntagResourceInput{ResourceArn: &arn, TagKeys: []string{"empty"}})))
 		got, err := a.ListTags(ctx, &memorydb.ListTagsInput{ResourceArn: &arn})
-		noError(t, err)
+		must(t, err)
 		if len(tagged.TagList) != 2 || len(got.TagList) != 1 || *got.TagList[0].Key != "team" || *got.TagList[0].Value != "a b" {
 			t.Errorf("%s has the tags %+v, then %+v", resource, tagged.TagList, got.TagList)
 		}
@@ -383,12 +383,12 @@ func TestOperationsOfMemoryDBNeedPermissionOnAllThatTheyName(t *testing.T) {
 	a := newClusters(t, emulator.Config{Engine: "embedded"})
 	ctx, s := t.Context(), aws.String
 	a.makeACL(t)
-	noError(t, only(a.CreateUser(ctx, userInput("other"))))
+	must(t, only(a.CreateUser(ctx, userInput("other"))))
 	const arn = "arn:aws:memorydb:us-east-1:123456789012:"
 	allow := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"memorydb:*","Resource":["` + arn + `user/app","` + arn + `acl/mine","` + arn + `cluster/mine","` + arn + `subnetgroup/net"]}]}`
-	noError(t, a.srv.PutIAMUser(emulator.IAMUser{Name: "clerk", Inline: map[string]string{"p": allow}}))
+	must(t, a.srv.PutIAMUser(emulator.IAMUser{Name: "clerk", Inline: map[string]string{"p": allow}}))
 	key, err := a.srv.CreateAccessKey("clerk")
-	noError(t, err)
+	must(t, err)
 	clerk := memoryDB(a.srv, key)
 	denied := func(what string, err error, action, resource string) {
 		t.Helper()
@@ -411,7 +411,7 @@ func TestOperationsOfMemoryDBNeedPermissionOnAllThatTheyName(t *testing.T) {
 	denied("another cluster's ACL", cluster("mine", "app-users", nothing), "CreateCluster", arn+"acl/app-users")
 	denied("another subnet group", cluster("mine", "mine", func(i *memorydb.CreateClusterInput) { i.SubnetGroupName = s("yours") }), "CreateCluster", arn+"subnetgroup/yours")
 	denied("tags of another", only(clerk.ListTags(ctx, &memorydb.ListTagsInput{ResourceArn: s(arn + "user/Other")})), "ListTags", arn+"user/other")
-	noError(t, acl("mine", "app"), cluster("mine", "mine", func(i *memorydb.CreateClusterInput) { i.SubnetGroupName = s("net") }))
+	must(t, acl("mine", "app"), cluster("mine", "mine", func(i *memorydb.CreateClusterInput) { i.SubnetGroupName = s("net") }))
 	denied("an update to another ACL", only(clerk.UpdateCluster(ctx, &memorydb.UpdateClusterInput{ClusterName: s("mine"), ACLName: s("app-users")})), "UpdateCluster", arn+"acl/app-users")
 	denied("another added", only(clerk.UpdateACL(ctx, &memorydb.UpdateACLInput{ACLName: s("mine"), UserNamesToAdd: []string{"other"}})), "UpdateACL", arn+"user/other")
 }

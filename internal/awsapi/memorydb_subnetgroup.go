@@ -23,7 +23,7 @@ type memoryDBSubnet struct {
 }
 
 func memoryDBSubnetGroupOf(c *call, g world.SubnetGroup) memoryDBSubnetGroup {
-	shown := memoryDBSubnetGroup{Name: g.Name, Description: g.Description, VpcId: vpc, ARN: c.world.MemoryDBARN("subnetgroup", g.Name), SupportedNetworkTypes: []string{"ipv4"}}
+	shown := memoryDBSubnetGroup{Name: g.Name, Description: g.Description, VpcId: c.world.Network().VPC, ARN: c.world.MemoryDBARN("subnetgroup", g.Name), SupportedNetworkTypes: []string{"ipv4"}}
 	for _, s := range subnetGroupOf(c, g).Subnets {
 		shown.Subnets = append(shown.Subnets, memoryDBSubnet{s.SubnetIdentifier, s.SubnetAvailabilityZone, s.SupportedNetworkTypes})
 	}

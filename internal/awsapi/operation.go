@@ -20,14 +20,18 @@ type service struct {
 // begin with in policies.
 var services = map[string]service{
 	"ec2": {namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", ec2: true, operations: ec2Operations},
-	"iam": {namespace: "https://iam.amazonaws.com/doc/2010-05-08/", operations: iamOperations},
-	"sts": {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", operations: stsOperations},
+	"iam": {namespace: "https://iam.amazonaws.com/doc/2010-05-08/", codes: identityCodes, operations: iamOperations},
+	"sts": {namespace: "https://sts.amazonaws.com/doc/2011-06-15/", codes: identityCodes, operations: stsOperations},
 
 	"elasticache": {namespace: "http://elasticache.amazonaws.com/doc/2015-02-02/", operations: elastiCacheOperations},
 	"memorydb":    {target: "AmazonMemoryDB", codes: memoryDBCodes, operations: memoryDBOperations},
 
 	"secretsmanager": {target: "secretsmanager", codes: secretCodes, operations: secretOperations},
 }
+
+// identityCodes: IAM and STS have one code for everything that is wrong with the form of
+// a request (IAM API Reference, "Common Errors").
+var identityCodes = map[string]string{"MissingParameter": "ValidationError"}
 
 // An operation is one call of a service.
 type operation struct {

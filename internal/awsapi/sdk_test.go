@@ -64,7 +64,7 @@ func TestTheWaitersOfTheSDKWait(t *testing.T) {
 	cluster := &elasticache.DescribeCacheClustersInput{CacheClusterId: aws.String("plain")}
 	in := cacheInput("orders")
 	in.UserGroupIds, in.CacheSubnetGroupName = nil, nil
-	noError(t, only(i.CreateReplicationGroup(ctx, in)),
+	must(t, only(i.CreateReplicationGroup(ctx, in)),
 		elasticache.NewReplicationGroupAvailableWaiter(i, func(o *elasticache.ReplicationGroupAvailableWaiterOptions) { o.MinDelay, o.MaxDelay = 1, 1 }).Wait(ctx, group, time.Minute),
 		only(i.DeleteReplicationGroup(ctx, &elasticache.DeleteReplicationGroupInput{ReplicationGroupId: group.ReplicationGroupId})),
 		elasticache.NewReplicationGroupDeletedWaiter(i, func(o *elasticache.ReplicationGroupDeletedWaiterOptions) { o.MinDelay, o.MaxDelay = 1, 1 }).Wait(ctx, group, time.Minute),
@@ -80,15 +80,17 @@ func TestTheWaitersOfTheSDKWait(t *testing.T) {
 func TestTheWaitersOfEC2(t *testing.T) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
 	c, ctx := ec2Client(srv, admin(t, srv)), t.Context()
-	noError(t, srv.PutRole(emulator.Role{Name: "app", Trust: trustsEC2}))
+	must(t, srv.PutRole(emulator.Role{Name: "app", Trust: trustsEC2}))
 	id, err := srv.RunInstance("app")
-	noError(t, err)
+	must(t, err)
 	instance := &ec2.DescribeInstancesInput{InstanceIds: []string{id}}
 	subnets, err := c.DescribeSubnets(ctx, nil)
-	noError(t, err)
+	must(t, err)
 	subnet := subnets.Subnets[0]
 	vpc := &ec2.DescribeVpcsInput{VpcIds: []string{*subnet.VpcId}}
-	noError(t, ec2.NewInstanceExistsWaiter(c).Wait(ctx, instance, time.Minute), ec2.NewInstanceRunningWaiter(c).Wait(ctx, instance, time.Minute),
+	must(t, ec2.NewInstanceExistsWaiter(c).Wait(ctx, instance, time.Minute), ec2.NewInstanceRunningWaiter(c).Wait(ctx, instance, time.Minute),
+		ec2.NewInstanceStatusOkWaiter(c).Wait(ctx, &ec2.DescribeInstanceStatusInput{InstanceIds: instance.InstanceIds}, time.Minute),
+		ec2.NewSystemStatusOkWaiter(c).Wait(ctx, &ec2.DescribeInstanceStatusInput{InstanceIds: instance.InstanceIds}, time.Minute),
 		only(c.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: instance.InstanceIds})), ec2.NewInstanceStoppedWaiter(c).Wait(ctx, instance, time.Minute),
 		only(c.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: instance.InstanceIds})), ec2.NewInstanceTerminatedWaiter(c).Wait(ctx, instance, time.Minute),
 		ec2.NewVpcExistsWaiter(c).Wait(ctx, vpc, time.Minute), ec2.NewVpcAvailableWaiter(c).Wait(ctx, vpc, time.Minute),
@@ -106,7 +108,7 @@ func pages[Out, Options any](t *testing.T, p interface {
 	t.Helper()
 	for p.HasMorePages() {
 		out, err := p.NextPage(t.Context())
-		noError(t, err)
+		must(t, err)
 		all = append(all, names(out))
 	}
 	return all
@@ -136,11 +138,11 @@ func TestEveryListOfElastiCacheComesInPages(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded"})
 	for i := range 21 {
 		id := fmt.Sprint("n", i)
-		noError(t, a.srv.PutGroup(emulator.Group{ID: id, Users: []string{"default"}}), a.srv.PutCache(emulator.Cache{Name: id}), a.srv.PutCache(emulator.Cache{Name: "c-" + id, Kind: emulator.CacheCluster}),
+		must(t, a.srv.PutGroup(emulator.Group{ID: id, Users: []string{"default"}}), a.srv.PutCache(emulator.Cache{Name: id}), a.srv.PutCache(emulator.Cache{Name: "c-" + id, Kind: emulator.CacheCluster}),
 			only(a.CreateCacheSubnetGroup(t.Context(), &elasticache.CreateCacheSubnetGroupInput{CacheSubnetGroupName: &id, CacheSubnetGroupDescription: &id, SubnetIds: []string{"subnet-1"}})))
 	}
 	for i := range 3 {
-		noError(t, a.srv.PutCache(emulator.Cache{Name: fmt.Sprint("s-", i), Kind: emulator.ServerlessCache}))
+		must(t, a.srv.PutCache(emulator.Cache{Name: fmt.Sprint("s-", i), Kind: emulator.ServerlessCache}))
 	}
 	n := aws.Int32(20)
 	wantPages(t, "user groups", pages(t, elasticache.NewDescribeUserGroupsPaginator(a, &elasticache.DescribeUserGroupsInput{MaxRecords: n}), func(o *elasticache.DescribeUserGroupsOutput) []string {
@@ -169,20 +171,20 @@ func TestEveryListOfIAMComesInPages(t *testing.T) {
 		name := fmt.Sprint("n", i)
 		tags[name], inline[name] = "v", document("Allow", "s3:*", "*")
 		arn, err := srv.PutPolicy(name, inline[name])
-		noError(t, err)
+		must(t, err)
 		attached, actions = append(attached, arn), append(actions, "s3:"+name)
 	}
 	for i := range 5 {
 		name := fmt.Sprint("n", i)
-		noError(t, srv.PutRole(emulator.Role{Name: name, Path: "/n/", Tags: tags, Inline: inline, Attached: attached}), srv.PutIAMUser(emulator.IAMUser{Name: name, Path: "/n/", Tags: tags, Inline: inline, Attached: attached}),
+		must(t, srv.PutRole(emulator.Role{Name: name, Path: "/n/", Tags: tags, Inline: inline, Attached: attached}), srv.PutIAMUser(emulator.IAMUser{Name: name, Path: "/n/", Tags: tags, Inline: inline, Attached: attached}),
 			only(c.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &name, Tags: []iamtypes.Tag{{Key: aws.String("a"), Value: &name}, {Key: aws.String("b"), Value: &name}, {Key: aws.String("c"), Value: &name}}})),
 			only(c.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: aws.String("n0")})),
 			only(c.TagPolicy(ctx, &iam.TagPolicyInput{PolicyArn: &attached[0], Tags: []iamtypes.Tag{{Key: &name, Value: &name}}})))
 		if i > 0 {
-			noError(t, only(c.CreatePolicyVersion(ctx, &iam.CreatePolicyVersionInput{PolicyArn: &attached[0], PolicyDocument: aws.String(inline[name])})))
+			must(t, only(c.CreatePolicyVersion(ctx, &iam.CreatePolicyVersionInput{PolicyArn: &attached[0], PolicyDocument: aws.String(inline[name])})))
 		}
 		if i < 2 {
-			noError(t, only(c.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: aws.String("n0")})))
+			must(t, only(c.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: aws.String("n0")})))
 		}
 	}
 	who, policy, path := aws.String("n0"), &attached[0], aws.String("/n/")
@@ -229,9 +231,9 @@ func TestEveryListOfIAMComesInPages(t *testing.T) {
 func TestEveryListOfEC2ComesInPages(t *testing.T) {
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded", Empty: true})
 	c, n := ec2Client(srv, admin(t, srv)), aws.Int32(5)
-	noError(t, srv.PutRole(emulator.Role{Name: "app", Trust: trustsEC2}))
+	must(t, srv.PutRole(emulator.Role{Name: "app", Trust: trustsEC2}))
 	for range 7 {
-		noError(t, only(srv.RunInstance("app")))
+		must(t, only(srv.RunInstance("app")))
 	}
 	wantPages(t, "instances", pages(t, ec2.NewDescribeInstancesPaginator(c, &ec2.DescribeInstancesInput{MaxResults: n}), func(o *ec2.DescribeInstancesOutput) []string {
 		return each(o.Reservations, func(r ec2types.Reservation) *string { return r.Instances[0].InstanceId })
@@ -258,20 +260,20 @@ func TestTheSDKKnowsTheErrorsAboutStates(t *testing.T) {
 	a := newAccount(t, emulator.Config{Engine: "embedded", StateDelay: time.Hour})
 	ctx, name := t.Context(), aws.String("app-users")
 	a.makeGroup(t)
-	noError(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~k +get")})))
+	must(t, only(a.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: aws.String("app"), AccessString: aws.String("on ~k +get")})))
 	plain := cacheInput("plain")
 	plain.UserGroupIds = nil
 	cluster := &elasticache.CreateCacheClusterInput{CacheClusterId: aws.String("cluster"), Engine: aws.String("redis"), NumCacheNodes: aws.Int32(1)}
 	serverless := &elasticache.CreateServerlessCacheInput{ServerlessCacheName: aws.String("less"), Engine: aws.String("redis")}
 	subnets := &elasticache.CreateCacheSubnetGroupInput{CacheSubnetGroupName: aws.String("net"), CacheSubnetGroupDescription: name, SubnetIds: []string{"subnet-1"}}
-	noError(t, only(a.CreateReplicationGroup(ctx, plain)), only(a.CreateCacheCluster(ctx, cluster)), only(a.CreateServerlessCache(ctx, serverless)))
+	must(t, only(a.CreateReplicationGroup(ctx, plain)), only(a.CreateCacheCluster(ctx, cluster)), only(a.CreateServerlessCache(ctx, serverless)))
 	tags := &elasticache.RemoveTagsFromResourceInput{ResourceName: aws.String("arn:aws:elasticache:us-east-1:123456789012:user:app"), TagKeys: []string{"none"}}
 	many := *subnets
 	many.CacheSubnetGroupName, many.SubnetIds = name, slices.Repeat([]string{"subnet-1"}, 21)
 	odd := many
 	odd.SubnetIds = []string{"sg-1"}
 	session := &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::123456789012:role/app"), RoleSessionName: name, Policy: aws.String("{")}
-	noError(t, a.srv.PutRole(emulator.Role{Name: "app"}))
+	must(t, a.srv.PutRole(emulator.Role{Name: "app"}))
 	for what, test := range map[string]struct {
 		err error
 		as  any

@@ -10,13 +10,12 @@ import (
 )
 
 func TestTheCLIRotatesASecret(t *testing.T) {
-	s := newSecrets(t, emulator.Config{})
-	r := rotator{s, make(chan string, 100), nil}
-	s.srv.PutFunction("rotate-demo", r.call)
-	number := 0
-	everyCLI(t, admin(t, s.srv), func(t *testing.T, c cli) {
-		number++
-		name := fmt.Sprint("demo/", number)
+	eachCLI(t, func(t *testing.T, _ *emulator.Server, c cli) {
+		s := newSecrets(t, emulator.Config{})
+		r := rotator{s, make(chan string, 100), nil}
+		s.srv.PutFunction("rotate-demo", r.call)
+		c = cli{c.path, newCLI(t, admin(t, s.srv)).environment}
+		const name = "demo/1"
 		run := func(command string, into any) {
 			t.Helper()
 			output, ok := c.service(t, s.srv, "secretsmanager", command)
@@ -24,7 +23,7 @@ func TestTheCLIRotatesASecret(t *testing.T) {
 				t.Fatalf("%s: %s", command, output)
 			}
 			if into != nil {
-				noError(t, json.Unmarshal([]byte(output), into))
+				must(t, json.Unmarshal([]byte(output), into))
 			}
 		}
 		var made, rotation, value struct {

@@ -60,7 +60,7 @@ func newSecrets(t *testing.T, c emulator.Config) secrets {
 func (s secrets) value(t *testing.T, stage string) (value, version string) {
 	t.Helper()
 	got, err := s.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("demo"), VersionStage: &stage})
-	noError(t, err)
+	must(t, err)
 	return *got.SecretString, *got.VersionId
 }
 
@@ -68,7 +68,7 @@ func (s secrets) value(t *testing.T, stage string) (value, version string) {
 func (s secrets) stages(t *testing.T) map[string]string {
 	t.Helper()
 	got, err := s.DescribeSecret(t.Context(), &secretsmanager.DescribeSecretInput{SecretId: aws.String("demo")})
-	noError(t, err)
+	must(t, err)
 	labels := map[string]string{}
 	for version, stages := range got.VersionIdsToStages {
 		for _, stage := range stages {
@@ -139,7 +139,7 @@ func (s secrets) rotating(t *testing.T, fail func(step string) error) rotator {
 	t.Helper()
 	r := rotator{s, make(chan string, 100), fail}
 	s.srv.PutFunction("rotate-demo", r.call)
-	noError(t, only(s.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("demo"), SecretString: aws.String("first")})))
+	must(t, only(s.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("demo"), SecretString: aws.String("first")})))
 	return r
 }
 
@@ -173,7 +173,7 @@ func (s secrets) rotateDemo(t *testing.T, change func(*secretsmanager.RotateSecr
 func (s secrets) describe(t *testing.T) *secretsmanager.DescribeSecretOutput {
 	t.Helper()
 	got, err := s.DescribeSecret(t.Context(), &secretsmanager.DescribeSecretInput{SecretId: aws.String("demo")})
-	noError(t, err)
+	must(t, err)
 	return got
 }
 
@@ -184,7 +184,7 @@ func TestARotationOfASecret(t *testing.T) {
 	started, err := s.rotateDemo(t, func(in *secretsmanager.RotateSecretInput) {
 		in.RotationRules = &types.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)}
 	})
-	noError(t, err)
+	must(t, err)
 	r.wants(t, "done", allSteps...)
 	got := s.describe(t)
 	value, version := s.value(t, "AWSCURRENT")
@@ -201,7 +201,7 @@ func TestARotationOfASecret(t *testing.T) {
 		t.Errorf("labels %v after the rotation that was due", s.stages(t))
 	}
 	s.srv.Advance(29 * 24 * time.Hour)
-	noError(t, only(s.CancelRotateSecret(t.Context(), &secretsmanager.CancelRotateSecretInput{SecretId: aws.String("demo")})))
+	must(t, only(s.CancelRotateSecret(t.Context(), &secretsmanager.CancelRotateSecretInput{SecretId: aws.String("demo")})))
 	s.srv.Advance(29 * 24 * time.Hour)
 	if got := s.describe(t); *got.RotationEnabled || got.NextRotationDate != nil || len(s.ended) != 0 {
 		t.Errorf("after CancelRotateSecret: %+v", got)
@@ -219,12 +219,12 @@ func TestARotationThatFails(t *testing.T) {
 		}
 		return nil
 	})
-	noError(t, only(s.rotateDemo(t, nil)))
+	must(t, only(s.rotateDemo(t, nil)))
 	r.wants(t, "done", slices.Concat(allSteps[:3], allSteps[:3], allSteps)...)
 
 	failures = 5
 	started, err := s.rotateDemo(t, nil)
-	noError(t, err)
+	must(t, err)
 	r.wants(t, "failed: no other begins until AWSPENDING is taken away testSecret: the password does not work", slices.Concat(allSteps[:3], allSteps[:3], allSteps[:3], allSteps[:3], allSteps[:3])...)
 	before := s.describe(t)
 	if s.stages(t)["AWSPENDING"] != *started.VersionId {
@@ -242,7 +242,7 @@ func TestAFunctionThatDoesNothingRotatesNothing(t *testing.T) {
 	s := newSecrets(t, emulator.Config{})
 	r := s.rotating(t, nil)
 	s.srv.PutFunction("rotate-demo", func(context.Context, []byte) error { return nil })
-	noError(t, only(s.rotateDemo(t, nil)))
+	must(t, only(s.rotateDemo(t, nil)))
 	r.wants(t, "failed: no other begins until AWSPENDING is taken away finishSecret: AWSCURRENT has not moved")
 	if got := s.describe(t); got.LastRotatedDate != nil || s.stages(t)["AWSPENDING"] == "" {
 		t.Errorf("rotated at %v, labels %v", got.LastRotatedDate, s.stages(t))
@@ -251,8 +251,8 @@ func TestAFunctionThatDoesNothingRotatesNothing(t *testing.T) {
 		400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: AWSPENDING")
 	// Which is how it begins anew.
 	pending := s.stages(t)["AWSPENDING"]
-	noError(t, only(s.UpdateSecretVersionStage(t.Context(), &secretsmanager.UpdateSecretVersionStageInput{SecretId: aws.String("demo"), VersionStage: aws.String("AWSPENDING"), RemoveFromVersionId: &pending})))
-	noError(t, only(s.rotateDemo(t, func(in *secretsmanager.RotateSecretInput) {
+	must(t, only(s.UpdateSecretVersionStage(t.Context(), &secretsmanager.UpdateSecretVersionStageInput{SecretId: aws.String("demo"), VersionStage: aws.String("AWSPENDING"), RemoveFromVersionId: &pending})))
+	must(t, only(s.rotateDemo(t, func(in *secretsmanager.RotateSecretInput) {
 		in.RotationLambdaARN = aws.String(s.srv.FunctionARN("missing") + ":live")
 	})))
 	r.wants(t, `failed: no other begins until AWSPENDING is taken away there is no function "missing"`)
@@ -264,7 +264,7 @@ func TestWithoutRotatingAtOnceTheFunctionIsOnlyTested(t *testing.T) {
 	tested := func(in *secretsmanager.RotateSecretInput) {
 		in.RotateImmediately, in.RotationRules = aws.Bool(false), &types.RotationRulesType{ScheduleExpression: aws.String("rate(4 hours)"), Duration: aws.String("2h")}
 	}
-	noError(t, only(s.rotateDemo(t, tested)))
+	must(t, only(s.rotateDemo(t, tested)))
 	r.wants(t, "done", "testSecret")
 	got := s.describe(t)
 	if len(got.VersionIdsToStages) != 1 || got.LastRotatedDate != nil || !*got.RotationEnabled || *got.RotationRules.ScheduleExpression != "rate(4 hours)" || *got.RotationRules.Duration != "2h" {
@@ -273,7 +273,7 @@ func TestWithoutRotatingAtOnceTheFunctionIsOnlyTested(t *testing.T) {
 	s.srv.Advance(5 * time.Hour)
 	r.wants(t, "done", allSteps...)
 	s.srv.PutFunction("rotate-demo", func(context.Context, []byte) error { return errors.New("no") })
-	noError(t, only(s.rotateDemo(t, tested)))
+	must(t, only(s.rotateDemo(t, tested)))
 	r.wants(t, "failed")
 	if s.stages(t)["AWSPENDING"] != "" {
 		t.Errorf("labels %v", s.stages(t))
@@ -291,10 +291,10 @@ func TestARotationCanBeCancelled(t *testing.T) {
 		return nil
 	})
 	started, err := s.rotateDemo(t, nil)
-	noError(t, err)
+	must(t, err)
 	<-entered
 	cancelled, err := s.CancelRotateSecret(t.Context(), &secretsmanager.CancelRotateSecretInput{SecretId: aws.String("demo")})
-	noError(t, err)
+	must(t, err)
 	leave <- true
 	r.wants(t, "cancelled", "createSecret", "setSecret")
 	if got := s.describe(t); *cancelled.VersionId != *started.VersionId || s.stages(t)["AWSPENDING"] != *started.VersionId || *got.RotationEnabled || got.LastRotatedDate != nil {
@@ -329,23 +329,23 @@ func TestASecretRotatesOnceAtATime(t *testing.T) {
 
 func TestSecretsTakeBinaryValuesTagsAndPages(t *testing.T) {
 	s, ctx, p := newSecrets(t, emulator.Config{}), t.Context(), aws.String
-	noError(t, only(s.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: p("demo"), SecretBinary: []byte{0, 255}, Description: p("d"), KmsKeyId: p("alias/k"), Tags: []types.Tag{{Key: p("team"), Value: p("a")}}})))
+	must(t, only(s.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: p("demo"), SecretBinary: []byte{0, 255}, Description: p("d"), KmsKeyId: p("alias/k"), Tags: []types.Tag{{Key: p("team"), Value: p("a")}}})))
 	value, err := s.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: p("demo")})
-	noError(t, err, only(s.TagResource(ctx, &secretsmanager.TagResourceInput{SecretId: p("demo"), Tags: []types.Tag{{Key: p("env"), Value: p("")}}})),
+	must(t, err, only(s.TagResource(ctx, &secretsmanager.TagResourceInput{SecretId: p("demo"), Tags: []types.Tag{{Key: p("env"), Value: p("")}}})),
 		only(s.UntagResource(ctx, &secretsmanager.UntagResourceInput{SecretId: p("demo"), TagKeys: []string{"team", "absent"}})))
 	got := s.describe(t)
 	if string(value.SecretBinary) != "\x00\xff" || value.SecretString != nil || *got.Description != "d" || *got.KmsKeyId != "alias/k" || len(got.Tags) != 1 || *got.Tags[0].Key != "env" || got.RotationEnabled != nil || got.LastAccessedDate == nil || got.DeletedDate != nil {
 		t.Errorf("%+v, %+v", value, got)
 	}
 	updated, err := s.UpdateSecret(ctx, &secretsmanager.UpdateSecretInput{SecretId: got.ARN, Description: p("other"), SecretString: p("text")})
-	noError(t, err)
+	must(t, err)
 	if got := s.describe(t); *got.Description != "other" || *got.KmsKeyId != "alias/k" || s.stages(t)["AWSCURRENT"] != *updated.VersionId {
 		t.Errorf("after UpdateSecret: %+v", got)
 	}
 	for _, name := range []string{"z", "y", "x"} {
-		noError(t, only(s.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: &name})))
+		must(t, only(s.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: &name})))
 	}
-	noError(t, only(s.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: p("y")})))
+	must(t, only(s.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: p("y")})))
 	listed := pages(t, secretsmanager.NewListSecretsPaginator(s, &secretsmanager.ListSecretsInput{MaxResults: aws.Int32(2), IncludePlannedDeletion: aws.Bool(true)}), func(o *secretsmanager.ListSecretsOutput) []string {
 		return each(o.SecretList, func(e types.SecretListEntry) *string { return e.Name })
 	})
@@ -353,7 +353,7 @@ func TestSecretsTakeBinaryValuesTagsAndPages(t *testing.T) {
 		t.Errorf("ListSecrets() = %q", listed)
 	}
 	current, err := s.ListSecrets(ctx, nil)
-	noError(t, err)
+	must(t, err)
 	versions := pages(t, secretsmanager.NewListSecretVersionIdsPaginator(s, &secretsmanager.ListSecretVersionIdsInput{SecretId: p("demo"), MaxResults: aws.Int32(1)}), func(o *secretsmanager.ListSecretVersionIdsOutput) []string {
 		return each(o.Versions, func(v types.SecretVersionsListEntry) *string { return v.VersionId })
 	})
@@ -375,7 +375,7 @@ func TestSecretsTakeBinaryValuesTagsAndPages(t *testing.T) {
 	} {
 		refused(t, what, test.err, 400, test.code, test.text)
 	}
-	noError(t, only(s.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: p("absent"), ForceDeleteWithoutRecovery: aws.Bool(true)})),
+	must(t, only(s.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: p("absent"), ForceDeleteWithoutRecovery: aws.Bool(true)})),
 		only(s.RestoreSecret(ctx, &secretsmanager.RestoreSecretInput{SecretId: p("y")})),
 		only(s.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: p("demo"), ForceDeleteWithoutRecovery: aws.Bool(true)})))
 	refused(t, "what is gone", only(s.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: p("demo")})), 400, "ResourceNotFoundException", "can't find")
@@ -399,7 +399,7 @@ func TestRandomPasswords(t *testing.T) {
 		"one of two":      {secretsmanager.GetRandomPasswordInput{PasswordLength: aws.Int64(1), ExcludeCharacters: aws.String(lower + upper[1:] + digits + marks), RequireEachIncludedType: no}, 1, []string{"A"}},
 	} {
 		got, err := s.GetRandomPassword(t.Context(), &test.in)
-		noError(t, err)
+		must(t, err)
 		password := *got.RandomPassword
 		if len(password) != test.n || strings.Trim(password, strings.Join(test.kinds, "")) != "" {
 			t.Errorf("%s: %d characters, want %d of %q: %q", what, len(password), test.n, test.kinds, password)
@@ -421,14 +421,14 @@ func TestOperationsOnSecretsNeedPermission(t *testing.T) {
 	s.rotating(t, nil)
 	const arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
 	function := s.srv.FunctionARN("rotate-demo")
-	noError(t, s.srv.PutIAMUser(emulator.IAMUser{Name: "clerk", Inline: map[string]string{"p": `{"Version":"2012-10-17","Statement":[
+	must(t, s.srv.PutIAMUser(emulator.IAMUser{Name: "clerk", Inline: map[string]string{"p": `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":["secretsmanager:PutSecretValue","secretsmanager:GetSecretValue"],"Resource":"*","Condition":{"StringEquals":{"secretsmanager:resource/AllowRotationLambdaArn":"` + function + `"}}},
 		{"Effect":"Allow","Action":"secretsmanager:DescribeSecret","Resource":"` + arn + `demo-??????"},
 		{"Effect":"Allow","Action":"secretsmanager:RotateSecret","Resource":"*"},
 		{"Effect":"Allow","Action":"secretsmanager:CreateSecret","Resource":"` + arn + `mine-*"},
 		{"Effect":"Allow","Action":"secretsmanager:DeleteSecret","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/team":"a"}}}]}`}}))
 	key, err := s.srv.CreateAccessKey("clerk")
-	noError(t, err)
+	must(t, err)
 	clerk := secretsManager(s.srv, key)
 	denied := func(what string, err error, action, resource string) {
 		t.Helper()
@@ -442,17 +442,17 @@ func TestOperationsOnSecretsNeedPermission(t *testing.T) {
 		return only(clerk.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: p("demo"), RotationLambdaARN: &function}))
 	}
 	denied("a secret that does not rotate", put(), "secretsmanager:PutSecretValue", demo)
-	noError(t, only(clerk.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: p("demo")})))
+	must(t, only(clerk.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: p("demo")})))
 	denied("a secret that is not there", only(clerk.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: p("other")})), "secretsmanager:DescribeSecret", arn+"other because")
 	denied("the function", rotate(), "lambda:InvokeFunction", function)
 	denied("a list", only(clerk.ListSecrets(ctx, nil)), "secretsmanager:ListSecrets", "*")
 	denied("another name", only(clerk.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: p("yours")})), "secretsmanager:CreateSecret", arn+"yours-??????")
 	denied("tags", only(clerk.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: p("mine"), Tags: []types.Tag{{Key: p("k"), Value: p("v")}}})), "secretsmanager:TagResource", arn+"mine-??????")
 	denied("a tag that is not there", only(clerk.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: p("demo")})), "secretsmanager:DeleteSecret", demo)
-	noError(t, only(clerk.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: p("mine")})), only(s.rotateDemo(t, nil)))
+	must(t, only(clerk.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: p("mine")})), only(s.rotateDemo(t, nil)))
 	<-s.ended
 	denied("the function of before", only(clerk.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: p("demo")})), "lambda:InvokeFunction", function)
-	noError(t, put(), only(s.TagResource(ctx, &secretsmanager.TagResourceInput{SecretId: p("demo"), Tags: []types.Tag{{Key: p("team"), Value: p("a")}}})), only(clerk.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: p("demo")})))
+	must(t, put(), only(s.TagResource(ctx, &secretsmanager.TagResourceInput{SecretId: p("demo"), Tags: []types.Tag{{Key: p("team"), Value: p("a")}}})), only(clerk.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: p("demo")})))
 }
 
 // A function behind a URL is called as Lambda's own emulator in its images is.
@@ -469,7 +469,7 @@ func TestAFunctionBehindAURL(t *testing.T) {
 	}))
 	defer lambda.Close()
 	s := newSecrets(t, emulator.Config{Functions: map[string]string{"rotate-demo": lambda.URL + "/"}})
-	noError(t, only(s.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("demo"), SecretString: aws.String("x")})))
+	must(t, only(s.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("demo"), SecretString: aws.String("x")})))
 	for want, answer := range map[string]func(http.ResponseWriter){
 		"done": func(w http.ResponseWriter) { io.WriteString(w, "null") },
 		"failed: no other begins until AWSPENDING is taken away testSecret: the function failed: ValueError no such user": func(w http.ResponseWriter) {
@@ -479,7 +479,7 @@ func TestAFunctionBehindAURL(t *testing.T) {
 		"failed: no other begins until AWSPENDING is taken away testSecret: the function's answer has status 502": func(w http.ResponseWriter) { w.WriteHeader(502) },
 	} {
 		answers <- answer
-		noError(t, only(s.rotateDemo(t, func(in *secretsmanager.RotateSecretInput) { in.RotateImmediately = aws.Bool(false) })))
+		must(t, only(s.rotateDemo(t, func(in *secretsmanager.RotateSecretInput) { in.RotateImmediately = aws.Bool(false) })))
 		if got := <-s.ended; !strings.HasPrefix(got, want) {
 			t.Errorf("the rotation %s, want %s", got, want)
 		}

@@ -60,14 +60,28 @@ func (m member) prefix(outer string) string {
 	return outer + m.name + "." + m.element
 }
 
-// maxElements bounds a list in a request.
-const maxElements = 1000
+const (
+	// maxElements bounds a list in a request.
+	maxElements = 1000
+	// maxDots is more than the name of a parameter can have.
+	maxDots = 16
+)
 
 // decodeForm fills a struct from parameters of the query protocol. Parameters that
 // it has no member for are an error, as are those that stand twice.
 func decodeForm(form url.Values, into any) error {
 	used := map[string]bool{"Action": true, "Version": true}
-	d := formDecoder{form, used}
+	d := formDecoder{form, used, map[string]bool{}}
+	for name := range form {
+		for at, dots := 0, 0; dots < maxDots; dots++ {
+			i := strings.IndexByte(name[at:], '.')
+			if i < 0 {
+				break
+			}
+			at += i + 1
+			d.structures[name[:at]] = true
+		}
+	}
 	if err := d.structure("", reflect.ValueOf(into).Elem()); err != nil {
 		return err
 	}
@@ -88,8 +102,9 @@ func invalid(format string, args ...any) error {
 }
 
 type formDecoder struct {
-	form url.Values
-	used map[string]bool
+	form       url.Values
+	used       map[string]bool
+	structures map[string]bool // what names begin with, up to each dot: to look at every name for each is slow
 }
 
 func (d formDecoder) structure(prefix string, v reflect.Value) error {
@@ -123,7 +138,7 @@ func (d formDecoder) value(name string, m member, outer string, v reflect.Value)
 	case reflect.Slice:
 		return d.list(name, m.prefix(outer), v)
 	case reflect.Struct:
-		if !d.has(name + ".") {
+		if !d.structures[name+"."] {
 			return false, nil
 		}
 		return true, d.structure(name+".", v)
@@ -133,15 +148,6 @@ func (d formDecoder) value(name string, m member, outer string, v reflect.Value)
 	}
 	d.used[name] = true
 	return true, scalar(name, d.form.Get(name), v)
-}
-
-func (d formDecoder) has(prefix string) bool {
-	for name := range d.form {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 func (d formDecoder) list(name, prefix string, v reflect.Value) (given bool, err error) {

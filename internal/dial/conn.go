@@ -180,6 +180,41 @@ func Shown(line string) string {
 	return word + " (not shown: it may repeat the token)"
 }
 
+// AppendAuth appends the AUTH of a user. For default that has one argument, which
+// every engine takes; AUTH with two came with Redis 6.
+func AppendAuth(b []byte, user, password string) []byte {
+	if user == "default" {
+		return resp.AppendCommand(b, "AUTH", password)
+	}
+	return resp.AppendCommand(b, "AUTH", user, password)
+}
+
+// auth signs in with a password, and tells what the service has answered.
+func (c *Conn) auth(token rediam.Token) error {
+	if _, err := c.Conn.Write(AppendAuth(nil, token.User, token.Password)); err != nil {
+		return err
+	}
+	line, err := c.line()
+	if err == nil && line != "+OK" {
+		err = errors.New(Shown(strings.TrimPrefix(line, "-")))
+	}
+	return err
+}
+
+// line reads a line, and nothing behind it.
+func (c *Conn) line() (string, error) {
+	var line []byte
+	for one := make([]byte, 1); len(line) < maxErrorLine; line = append(line, one[0]) {
+		if _, err := c.Conn.Read(one); err != nil {
+			return "", err
+		}
+		if one[0] == '\n' {
+			break
+		}
+	}
+	return strings.TrimSuffix(string(line), "\r"), nil
+}
+
 // Among says that the client is about to renew the sign-in among other requests,
 // so that the answer cannot be told from theirs: it is taken for good unless an
 // error of sign-ins comes within d. The client would close the connection then, and

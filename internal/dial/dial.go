@@ -70,6 +70,27 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (*Conn, 
 	return c, nil
 }
 
+// SignedIn opens a connection for a client library, and signs it in if the source is
+// one of passwords: then the library is given none.
+func (d *Dialer) SignedIn(ctx context.Context, network, addr string) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Timeout, DefaultTimeout))
+	defer cancel()
+	c, err := d.DialContext(ctx, network, addr)
+	if err != nil || d.SignIns.Renews() {
+		return c, err
+	}
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	err = c.SignIn.SignIn(ctx, c.auth)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("rediam: sign in: %w", err)
+	}
+	return c, nil
+}
+
 func (d *Dialer) dial(ctx context.Context, network, addr string) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Timeout, DefaultTimeout))
 	defer cancel()

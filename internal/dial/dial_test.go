@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -325,6 +326,83 @@ func TestTheEndOfAConnectionIsSeenBehindWhatIsUnread(t *testing.T) {
 					t.Fatalf("%s, %s: its end is not seen", network, name)
 				}
 			}
+		}
+	}
+}
+
+// passwords are tried in their order.
+type passwords []string
+
+func (p passwords) Token(context.Context) (rediam.Token, error) {
+	return rediam.Token{User: "default", Password: p[0]}, nil
+}
+
+func (p passwords) Passwords(context.Context) iter.Seq2[rediam.Token, error] {
+	return func(yield func(rediam.Token, error) bool) {
+		for _, word := range p {
+			if !yield(rediam.Token{User: "default", Password: word}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func TestAuthTokensSignInToEnginesWithoutUsers(t *testing.T) {
+	for _, v := range []struct {
+		name, old, new string // what is answered to either
+		want           string // in the error
+		cause          rediam.Cause
+	}{
+		{"Redis 5", "-ERR invalid password\r\n", "+OK\r\n", "", ""},
+		{"Redis 7", "-WRONGPASS invalid username-password pair or user is disabled.\r\n", "+OK\r\n", "", ""},
+		{"both refused", "-WRONGPASS no\r\n", "-WRONGPASS no\r\n", "WRONGPASS", rediam.CauseRefused},
+		{"none known", "-ERR Client sent AUTH, but no password is set: old-token\r\n", "", "ERR (not shown", rediam.CauseOther},
+		{"no answer", "", "", "timeout", rediam.CauseTimeout},
+		{"half an answer", "-WRONG", "", "timeout", rediam.CauseTimeout},
+		{"an answer without an end", strings.Repeat("x", 1000), "", "not shown", rediam.CauseOther},
+	} {
+		known := httptest.NewTLSServer(nil)
+		trust := known.Client().Transport.(*http.Transport).TLSClientConfig
+		listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: known.TLS.Certificates})
+		known.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked strings.Builder
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			conn, err := listener.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			buf := make([]byte, 1024)
+			for _, answer := range []string{v.old, v.new} {
+				n, _ := conn.Read(buf)
+				asked.Write(buf[:n])
+				io.WriteString(conn, answer)
+			}
+			io.Copy(io.Discard, conn)
+		}()
+		signIns := rediam.Limit(passwords{"old-token", "new-token"}, 1)
+		d := dial.Dialer{SignIns: signIns, TLS: &tls.Config{RootCAs: trust.RootCAs, ServerName: "example.com"}, Timeout: time.Second}
+		c, err := d.SignedIn(t.Context(), "tcp", listener.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		listener.Close()
+		<-done
+		counts := signIns.Counts()
+		switch {
+		case v.want == "" && (err != nil || counts.SignIns != 1 || len(counts.Failures) != 0):
+			t.Errorf("%s: %v, %+v", v.name, err, counts)
+		case v.want != "" && (err == nil || !strings.Contains(err.Error(), v.want) || strings.Contains(err.Error(), "old-token") || counts.Failures[v.cause] != 1):
+			t.Errorf("%s: %v, %+v", v.name, err, counts)
+		}
+		if want := "*2\r\n$4\r\nAUTH\r\n$9\r\nold-token\r\n"; !strings.HasPrefix(asked.String(), want) {
+			t.Errorf("%s: asked %q", v.name, asked.String())
 		}
 	}
 }

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/smithy-go"
 
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/internal/account"
+	"github.com/rediam/rediam/internal/sigv4"
 )
 
 const (
@@ -104,6 +106,7 @@ func found(cause Cause, what, mend string) Finding { return Finding{cause, what,
 // examination is one run.
 type examination struct {
 	*Doctor
+	claims   sigv4.Claims     // of Token
 	identity account.Identity // zero if nobody told
 	whoErr   error
 }
@@ -169,8 +172,7 @@ func (e *examination) checkCredentials(ctx context.Context) result {
 	c, err := e.Credentials.Retrieve(ctx)
 	switch {
 	case err != nil:
-		return failure("none", found(NoCredentials, "the AWS SDK found no credentials: "+firstLineOf(err),
-			"give the program a role (EC2, ECS, Lambda, EKS), or set AWS_PROFILE or the access key variables"))
+		return failure("none", whyNone(err))
 	case c.CanExpire && !time.Now().Before(c.Expires):
 		return failure("from "+c.Source, found(CredentialsExpired, fmt.Sprintf("the credentials from %s expired at %s", c.Source, c.Expires.UTC().Format(time.RFC3339)),
 			"get new ones; a program should ask the SDK's provider for each token, and not keep what it gave"))
@@ -180,6 +182,43 @@ func (e *examination) checkCredentials(ctx context.Context) result {
 		return fine("from %s, until %s", c.Source, c.Expires.UTC().Format(time.RFC3339))
 	}
 	return fine("from %s, without an end", c.Source)
+}
+
+// whyNone tells of a provider without credentials. Some ask with others, which may
+// be what is wrong.
+func whyNone(err error) Finding {
+	if f, ok := wrongCredentials(err); ok {
+		return f
+	}
+	var refused smithy.APIError
+	mend := "give the program a role (EC2, ECS, Lambda, EKS), or set AWS_PROFILE or the access key variables"
+	switch {
+	case errors.As(err, new(*ssocreds.InvalidTokenError)), strings.Contains(err.Error(), "SSO token"):
+		return found(CredentialsExpired, firstLineOf(err), "aws sso login")
+	case errors.As(err, &refused) && refused.ErrorCode() == "AccessDenied":
+		mend = "the trust policy of the role must allow it to who asks, and the policies of who asks must too: aws sts get-caller-identity shows who that is"
+	case refused != nil:
+		mend = "AWS was asked for them, and says what is to be mended"
+	case isTimeout(err), errors.As(err, new(*net.OpError)):
+		mend += "; if it has one, STS or the metadata service does not answer: look whether they can be reached, or give more --timeout"
+	}
+	return found(NoCredentials, "the AWS SDK found no credentials: "+firstLineOf(err), mend)
+}
+
+// wrongCredentials is what a refusal of AWS's says of the credentials.
+func wrongCredentials(err error) (f Finding, ok bool) {
+	var refused smithy.APIError
+	if !errors.As(err, &refused) {
+		return f, false
+	}
+	switch refused.ErrorCode() {
+	case "ExpiredToken", "ExpiredTokenException":
+		return found(CredentialsExpired, "AWS says that the session token of the credentials is expired", "get new credentials (aws sso login, a new session of the role)"), true
+	case "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "InvalidSignatureException":
+		return found(CredentialsInvalid, "AWS does not know the access key, or secret key and session token do not belong to it: "+refused.ErrorCode(),
+			"look at all three of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, whether the key is active, and the region on for the account"), true
+	}
+	return f, false
 }
 
 func (e *examination) checkIdentity(ctx context.Context) result {
@@ -196,12 +235,8 @@ func (e *examination) checkIdentity(ctx context.Context) result {
 	if e.Token != "" { // these credentials did not sign it
 		return warning("STS refuses the credentials of this machine: %s", refused.ErrorCode())
 	}
-	switch refused.ErrorCode() {
-	case "ExpiredToken", "ExpiredTokenException":
-		return failure("refused", found(CredentialsExpired, "AWS says that the session token of the credentials is expired", "get new credentials (aws sso login, a new session of the role)"))
-	case "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "InvalidSignatureException":
-		return failure("refused", found(CredentialsInvalid, "AWS does not know the access key, or secret key and session token do not belong to it: "+refused.ErrorCode(),
-			"look at all three of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and whether the key is active"))
+	if f, ok := wrongCredentials(e.whoErr); ok {
+		return failure("refused", f)
 	}
 	return warning("STS did not tell whose the credentials are: %s", refused.ErrorCode())
 }
@@ -242,11 +277,16 @@ func (e *examination) checkTarget(context.Context) result {
 		return failure("a password beside IAM", found(StaticPassword, "a static password is configured; a client sends it before, or instead of, the token",
 			"take it out of the URL, REDIS_PASSWORD and the client's options: with IAM the token is the password"))
 	}
-	if err := c.Validate(); err != nil {
-		return failure("it cannot work", found(Configuration, strings.TrimPrefix(err.Error(), "rediam: "), "mend the configuration"))
-	}
+	err := c.Validate()
 	if c.Region == "" {
-		return failure("no region", found(Configuration, "nothing says which region the cache is in", "set --region or AWS_REGION"))
+		err = errors.Join(err, errors.New("nothing says which region the cache is in"))
+	}
+	if err != nil {
+		mend := "the flags are --service --cache --serverless --user --region --endpoint, or REDIAM_SERVICE and so on"
+		if t := toldBy(c.Host); c.Region == "" && t.region != "" {
+			mend += "; the endpoint looks like one of " + t.region
+		}
+		return failure("it cannot work", found(Configuration, strings.ReplaceAll(strings.TrimPrefix(err.Error(), "rediam: "), "\n", "; "), mend))
 	}
 	kind := "replication group"
 	switch {
@@ -294,8 +334,10 @@ func untilEnd(ctx context.Context) time.Duration {
 	return 30 * time.Second
 }
 
-// firstLineOf keeps what an error says and none of what it lists.
+// firstLineOf keeps what an error says, none of what it lists, and of the AWS SDK's
+// none that holds a secret.
 func firstLineOf(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
+	text := (&rediam.CredentialsError{Err: err}).Error()
+	line, _, _ := strings.Cut(strings.TrimPrefix(text, "rediam: get AWS credentials: "), "\n")
 	return strings.TrimPrefix(line, "rediam: ")
 }

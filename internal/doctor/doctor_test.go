@@ -1,13 +1,17 @@
 package doctor_test
 
 import (
+	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -17,6 +21,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -145,6 +150,7 @@ var cases = []struct {
 	config       emulator.Config
 	spoil        func(p *patient)
 	cause, blind doctor.Cause
+	mend         string         // that it says, with the account read
 	also         []doctor.Cause // with the account read
 }{
 	{name: "nothing is wrong", spoil: func(*patient) {}},
@@ -167,9 +173,28 @@ var cases = []struct {
 		c.SecretAccessKey = strings.ToUpper(c.SecretAccessKey)
 		p.doctor.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return c, nil })
 	}},
+	{name: "a credential process whose output is broken", cause: doctor.NoCredentials, spoil: func(p *patient) {
+		secret := p.secret("wJalrXUtnFEMIexample")
+		p.doctor.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{}, fmt.Errorf("process provider error: parse failed of process output: {%q:%q,}", "SecretAccessKey", secret)
+		})
+	}},
+	{name: "a role that may not be assumed", cause: doctor.NoCredentials, mend: "trust policy", spoil: func(p *patient) { p.assumes("AccessDenied") }},
+	{name: "a role that is assumed with a broken key", cause: doctor.CredentialsInvalid, spoil: func(p *patient) { p.assumes("SignatureDoesNotMatch") }},
+	{name: "a role that is assumed with a session that is over", cause: doctor.CredentialsExpired, spoil: func(p *patient) { p.assumes("ExpiredToken") }},
+	{name: "a role that is assumed with a broken web identity", cause: doctor.NoCredentials, mend: "says what is to be mended", spoil: func(p *patient) { p.assumes("InvalidIdentityToken") }},
+	{name: "an SSO session that is over", cause: doctor.CredentialsExpired, spoil: func(p *patient) {
+		p.doctor.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{}, fmt.Errorf("failed to refresh cached credentials, %w", &ssocreds.InvalidTokenError{})
+		})
+	}},
 	{name: "a clock that is behind", cause: doctor.ClockSkew, spoil: func(p *patient) { p.Advance(20 * time.Minute) }},
 
 	{name: "no region", cause: doctor.Configuration, spoil: func(p *patient) { p.doctor.Config.Region = "" }},
+	{name: "no region and no user", cause: doctor.Configuration, mend: "--user --region", spoil: func(p *patient) { p.doctor.Config.Region, p.doctor.Config.Username = "", "" }},
+	{name: "no region, and an endpoint that tells it", cause: doctor.Configuration, mend: "looks like one of eu-west-1", spoil: func(p *patient) {
+		p.doctor.Config.Region, p.doctor.Config.Host = "", "master.orders.abc123.euw1.cache.amazonaws.com"
+	}},
 	{name: "the endpoint for the name", cause: doctor.NameIsEndpoint, spoil: func(p *patient) { p.doctor.Config.CacheName = "demo.abc123.use1.cache.amazonaws.com" }},
 	{name: "a password beside IAM", cause: doctor.StaticPassword, spoil: func(p *patient) { p.doctor.Config.Password = p.secret("hunter2-hunter2-hunter2") }},
 
@@ -178,6 +203,11 @@ var cases = []struct {
 	{name: "a token with its scheme", cause: doctor.SchemeLeftOn, spoil: func(p *patient) { p.doctor.Token = "http://" + p.token(nil) + "\n" }},
 	{name: "a token that a shell has cut", cause: doctor.TokenMangled, spoil: func(p *patient) { p.doctor.Token, _, _ = strings.Cut(p.token(nil), "&X-Amz-SignedHeaders") }},
 	{name: "a token that HTML has escaped", cause: doctor.TokenMangled, spoil: func(p *patient) { p.doctor.Token = strings.ReplaceAll(p.token(nil), "&", "&amp;") }},
+	{name: "a token in lower case", cause: doctor.TokenMangled, spoil: func(p *patient) { p.doctor.Token = strings.ToLower(p.token(nil)) }},
+	{name: "a token in quotation marks", cause: doctor.TokenMangled, spoil: func(p *patient) { p.doctor.Token = `"` + p.token(nil) + `"` }},
+	{name: "a token with another signature", cause: doctor.TokenMangled, spoil: func(p *patient) { t := p.token(nil); p.doctor.Token = t[:len(t)-8] + "00000000" }},
+	{name: "AUTH with a user and a token", spoil: func(p *patient) { p.doctor.Token = `AUTH "demo-user" "` + p.token(nil) + `"` }},
+	{name: "AUTH with another user and a token", cause: doctor.TokenUserDiffers, spoil: func(p *patient) { p.doctor.Token = "AUTH other " + p.token(nil) }},
 	{name: "a token in two lines", cause: doctor.TokenMangled, spoil: func(p *patient) { t := p.token(nil); p.doctor.Token = t[:100] + "\n" + t[100:] }},
 	{name: "an old token", cause: doctor.TokenExpired, spoil: func(p *patient) {
 		p.doctor.Token = p.token(func() time.Time { return time.Now().Add(-16 * time.Minute) })
@@ -215,6 +245,9 @@ var cases = []struct {
 	{name: "a port that says nothing", cause: doctor.Silent, spoil: func(p *patient) { p.listen(func(net.Conn) {}) }},
 	{name: "a cache that says nothing after TLS", cause: doctor.Silent, spoil: func(p *patient) { p.must(p.Fault("", emulator.Fault{Latency: time.Hour})) }},
 	{name: "an authority that is not known", cause: doctor.Untrusted, spoil: func(p *patient) { p.doctor.TLS = nil }},
+	{name: "a certificate that is over", cause: doctor.Untrusted, mend: "clock", spoil: func(p *patient) {
+		p.doctor.TLS.Time = func() time.Time { return time.Now().AddDate(20, 0, 0) }
+	}},
 	{name: "an alias of the endpoint", cause: doctor.WrongHost, spoil: func(p *patient) { p.doctor.TLS.ServerName = "redis.example" }},
 	{name: "too many sign-ins", cause: doctor.Throttled, spoil: func(p *patient) { p.must(p.Fault("", emulator.Fault{SignIn: emulator.ErrThrottled})) }},
 	{name: "IAM cannot be asked", cause: doctor.Unavailable, spoil: func(p *patient) { p.must(p.Fault("", emulator.Fault{SignIn: emulator.ErrIAMUnavailable})) }},
@@ -234,6 +267,11 @@ var cases = []struct {
 	}},
 
 	{name: "a user who does not exist", cause: doctor.UserUnknown, blind: undecided, spoil: func(p *patient) { p.doctor.Config.Username = "nobody" }},
+	{name: "a MemoryDB user in capitals", config: emulator.Config{Kind: emulator.Cluster}, cause: doctor.UserUnknown, blind: undecided, mend: "--user demo-user", spoil: func(p *patient) { p.doctor.Config.Username = "Demo-User" }},
+	{name: "a user whose id is another, outside of the group", cause: doctor.UserIDDiffers, blind: undecided, spoil: func(p *patient) {
+		p.must(p.PutUser(emulator.User{ID: "orders-1", Name: "orders", Auth: emulator.AuthPassword, Passwords: []emulator.Secret{"a-long-password-1"}, Access: "on ~* +@all"}))
+		p.doctor.Config.Username = "orders"
+	}},
 	{name: "a user whose id is another", cause: doctor.UserIDDiffers, blind: undecided, spoil: func(p *patient) {
 		p.must(p.PutUser(emulator.User{ID: "orders-1", Name: "orders", Auth: emulator.AuthPassword, Passwords: []emulator.Secret{"a-long-password-1"}, Access: "on ~* +@all"}))
 		p.group("demo-user", "orders-1")
@@ -243,6 +281,9 @@ var cases = []struct {
 		p.must(p.PutUser(emulator.User{ID: "orders", Name: "orders", Auth: emulator.AuthPassword, Passwords: []emulator.Secret{"a-long-password-1"}, Access: "on ~* +@all"}))
 		p.group("demo-user", "orders")
 		p.doctor.Config.Username = "orders"
+	}},
+	{name: "the user default", cause: doctor.UserNotIAM, blind: undecided, mend: "another user", spoil: func(p *patient) {
+		p.doctor.Config.Username = "default"
 	}},
 	{name: "a user outside of the group", cause: doctor.UserNotInGroup, blind: undecided, spoil: func(p *patient) { p.group() }},
 	{name: "a cache without a group", cause: doctor.UserNotInGroup, blind: undecided, spoil: func(p *patient) { p.must(p.PutCache(emulator.Cache{Name: "demo"})) }},
@@ -265,7 +306,18 @@ var cases = []struct {
 	{name: "a policy for other things", cause: doctor.PolicyLacksCache, also: []doctor.Cause{doctor.PolicyLacksUser}, blind: undecided, spoil: func(p *patient) {
 		p.user("app", connect("replicationgroup/demo", "user:other"), describe(!p.blind))
 	}},
-	{name: "a statement that denies", cause: doctor.PolicyLacksUser, blind: undecided, spoil: func(p *patient) {
+	{name: "a permissions boundary without Connect", cause: doctor.PolicyLacksCache, also: []doctor.Cause{doctor.PolicyLacksUser}, blind: undecided, mend: "in the boundary", spoil: func(p *patient) {
+		boundary, err := p.PutPolicy("boundary", document(describe(true)))
+		p.must(err)
+		p.must(p.PutIAMUser(emulator.IAMUser{Name: "bound", Inline: map[string]string{"policy": document(connect("*"), describe(!p.blind))}, Boundary: boundary}))
+		key, err := p.CreateAccessKey("bound")
+		p.must(err)
+		p.doctor.Credentials = emulator.KeyCredentials(key)
+	}},
+	{name: "a condition that does not hold", cause: doctor.PolicyLacksCache, also: []doctor.Cause{doctor.PolicyLacksUser}, blind: undecided, mend: "conditions on aws:SourceVpce", spoil: func(p *patient) {
+		p.user("app", strings.TrimSuffix(connect("*"), "}")+`,"Condition":{"StringEquals":{"aws:SourceVpce":"vpce-1"}}}`, describe(!p.blind))
+	}},
+	{name: "a statement that denies", cause: doctor.PolicyLacksUser, blind: undecided, mend: "narrow the statement with Deny, which no other outweighs: it is in policy", spoil: func(p *patient) {
 		p.user("app", connect("*"), strings.Replace(connect("user:demo-user"), "Allow", "Deny", 1), describe(!p.blind))
 	}},
 	{name: "a user who is off, and a policy without the cache", cause: doctor.UserOff, also: []doctor.Cause{doctor.PolicyLacksCache}, blind: undecided, spoil: func(p *patient) {
@@ -280,6 +332,55 @@ var cases = []struct {
 			o.Policy = aws.String(document(describe(true)))
 		})
 	}},
+	{name: "a token of somebody else", cause: doctor.WrongPrincipal, spoil: func(p *patient) {
+		healthy := p.doctor.Credentials
+		p.user("somebody")
+		p.doctor.Token = p.token(nil)
+		p.doctor.Credentials = healthy
+	}},
+	{name: "a cache that repeats the token", cause: doctor.Unexplained, blind: undecided, spoil: repeatTheToken},
+	{name: "MemoryDB's ACL for everybody", config: emulator.Config{Kind: emulator.Cluster}, cause: doctor.UserNotInGroup, blind: undecided, mend: "make another ACL", spoil: func(p *patient) {
+		p.must(p.PutCache(emulator.Cache{Kind: emulator.Cluster, Name: "demo", Group: "open-access"}))
+	}},
+	{name: "nothing is wrong with a public endpoint", spoil: func(p *patient) { p.public("default.iam-user", true) }},
+	{name: "a public endpoint, not said to be serverless", cause: doctor.ResourceTypeMissing, spoil: func(p *patient) { p.public("default.iam-user", false) }},
+	{name: "a public endpoint with another user", cause: doctor.UserNotInGroup, blind: undecided, mend: "sign in as default.iam-user", spoil: func(p *patient) { p.public("demo-user", true) }},
+}
+
+// repeatTheToken makes the cache one that answers AUTH with what it was sent.
+func repeatTheToken(p *patient) {
+	web := httptest.NewTLSServer(nil)
+	p.t.Cleanup(web.Close)
+	p.doctor.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+	p.doctor.TLS.RootCAs.AddCert(web.Certificate())
+	p.doctor.Token = p.token(nil)
+	p.listen(func(c net.Conn) {
+		secure := tls.Server(c, &tls.Config{Certificates: web.TLS.Certificates})
+		defer secure.Close()
+		lines := bufio.NewReader(secure)
+		for line, err := lines.ReadString('\n'); err == nil; line, err = lines.ReadString('\n') {
+			if strings.Contains(line, "X-Amz-Signature") {
+				fmt.Fprintf(secure, "-WRONGPASS %s\r\n", strings.TrimSpace(line))
+			}
+		}
+	})
+}
+
+// public makes the cache one with a public endpoint.
+func (p *patient) public(user string, serverless bool) {
+	p.t.Helper()
+	p.must(p.PutCache(emulator.Cache{Kind: emulator.ServerlessCache, Name: "open", Engine: "valkey", Version: "9.0", Public: true, Group: "default.iam-user-group"}))
+	_, port, _ := net.SplitHostPort(p.Cache("open").Addr)
+	c := &p.doctor.Config
+	c.CacheName, c.Username, c.Serverless = "open", user, serverless
+	fmt.Sscan(port, &c.Port)
+}
+
+// assumes has the credentials be those of a role, for which STS answers with a code.
+func (p *patient) assumes(code string) {
+	p.doctor.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{}, fmt.Errorf("operation error STS: AssumeRole, %w", &smithy.GenericAPIError{Code: code})
+	})
 }
 
 func (p *patient) secret(s string) string {
@@ -307,6 +408,9 @@ func TestEveryCauseIsFound(t *testing.T) {
 					}
 					if !blind && !slices.Equal(report.Also, append([]doctor.Cause{}, c.also...)) {
 						t.Errorf("besides it found %q, not %q: %s", report.Also, c.also, text)
+					}
+					if !blind && (want != "" || c.mend != "") && !strings.Contains(report.Findings[0].Mend, c.mend) {
+						t.Errorf("the mend is %q, without %q", report.Findings[0].Mend, c.mend)
 					}
 					for _, secret := range p.secrets {
 						if strings.Contains(string(text), secret) {
@@ -414,6 +518,22 @@ func TestExplainNamesTheSameCauses(t *testing.T) {
 	}
 }
 
+// A cache gets no more sign-ins than the page says, and the account is only read.
+func TestAfterARefusalThereAreAtMostTwelveSignIns(t *testing.T) {
+	p := newPatient(t, emulator.Config{}, false)
+	p.user("app", connect("user:demo-user"), describe(true))
+	c := &p.doctor.Config
+	c.CacheName, c.Region, p.doctor.Regions = "orders", "eu-west-1", []string{p.Region(), "eu-west-2", "eu-west-3", "eu-central-1"}
+	report := p.doctor.Run(t.Context())
+	if report.Cause != doctor.WrongRegion || !slices.Equal(report.Also, []doctor.Cause{doctor.NameUnknown, doctor.PolicyLacksCache}) {
+		t.Errorf("found %s and %s", report.Cause, report.Also)
+	}
+	signIns := slices.DeleteFunc(p.Events(), func(e emulator.Event) bool { return e.Action != "" })
+	if len(signIns) != 1+12 {
+		t.Errorf("%d sign-ins, not 1 and 12", len(signIns))
+	}
+}
+
 // An STS that says that a session is over, as it does an hour later.
 type expiredSession struct{}
 
@@ -425,6 +545,29 @@ func TestWhatSTSCallsExpiredIsExpired(t *testing.T) {
 	p := newPatient(t, emulator.Config{}, false)
 	p.doctor.Clients = func(string) account.Clients { return account.Clients{STS: expiredSession{}} }
 	if report := p.doctor.Run(t.Context()); report.Cause != doctor.CredentialsExpired {
+		t.Errorf("the cause is %q: %+v", report.Cause, report)
+	}
+}
+
+// noSTS cannot be reached, as in a VPC that has no endpoint of it.
+type noSTS struct{}
+
+func (noSTS) GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput, ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error) {
+	return nil, &net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}
+}
+
+func TestWithoutSTSTheOtherServicesTellThatCredentialsAreWrong(t *testing.T) {
+	p := newPatient(t, emulator.Config{}, false)
+	c, _ := p.doctor.Credentials.Retrieve(t.Context())
+	c.SecretAccessKey = strings.ToUpper(c.SecretAccessKey)
+	p.doctor.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return c, nil })
+	clients := p.doctor.Clients
+	p.doctor.Clients = func(region string) account.Clients {
+		all := clients(region)
+		all.STS = noSTS{}
+		return all
+	}
+	if report := p.doctor.Run(t.Context()); report.Cause != doctor.CredentialsInvalid {
 		t.Errorf("the cause is %q: %+v", report.Cause, report)
 	}
 }

@@ -64,6 +64,9 @@ func toldBy(address string) (t told) {
 
 // longRegion makes eu-west-1 of euw1, and "" of what is no region.
 func longRegion(short string) string {
+	if short == "cnw1" { // not cnnw1, as its rule would have it
+		return "cn-northwest-1"
+	}
 	m := shortRegion.FindStringSubmatch(short)
 	if m == nil {
 		return ""

@@ -22,7 +22,7 @@ const (
 	// maxAnswer bounds the line that answers AUTH, in bytes.
 	maxAnswer = 1024
 	// maxTries bounds how often a refused sign-in is tried in another way: AWS limits
-	// sign-ins, and clients need them more.
+	// sign-ins, and clients need them more. The last is kept for what the account says.
 	maxTries = 12
 )
 
@@ -42,7 +42,7 @@ func (e *examination) dial(ctx context.Context) (*tls.Conn, error) {
 }
 
 // auth sends AUTH on a connection of its own and gives the line that answers it,
-// with its kind. It is the first command, as public endpoints want.
+// with its kind and without the password. It is the first command, as public endpoints want.
 func (e *examination) auth(ctx context.Context, user, password string) (string, error) {
 	conn, err := e.dial(ctx)
 	if err != nil {
@@ -57,7 +57,7 @@ func (e *examination) auth(ctx context.Context, user, password string) (string, 
 		return "", err
 	}
 	line, err := bufio.NewReader(io.LimitReader(conn, maxAnswer)).ReadString('\n')
-	return strings.TrimRight(line, "\r\n"), err
+	return strings.ReplaceAll(strings.TrimRight(line, "\r\n"), password, "(the token)"), err
 }
 
 // signIn signs a token for c and tries it.
@@ -103,8 +103,29 @@ func (e *examination) whyRefused(ctx context.Context) []Finding {
 		if meant, ok := e.try(ctx, e.variants()); ok {
 			return e.differences(meant)
 		}
+	} else if f, ok := e.signAnew(ctx); ok {
+		return []Finding{f}
 	}
 	return e.look(ctx)
+}
+
+// signAnew tries a token of this machine's credentials in the place of one from
+// elsewhere.
+func (e *examination) signAnew(ctx context.Context) (f Finding, ok bool) {
+	if e.Credentials == nil {
+		return f, false
+	}
+	own, err := e.Credentials.Retrieve(ctx)
+	if err != nil {
+		return f, false
+	}
+	if _, ok := e.try(ctx, []rediam.Config{e.Config}); !ok {
+		return f, false
+	}
+	if own.AccessKeyID == e.claims.AccessKey {
+		return found(TokenMangled, "a token that is signed anew, with the same access key, is taken: the signature of this one does not fit", "look for what changes it on its way, and whether secret key and session token were those of the access key"), true
+	}
+	return found(WrongPrincipal, "a token that is signed with the credentials of this machine is taken: those that signed this one are others, and may not connect or are not valid any more", "run this where the token is signed, without --token"), true
 }
 
 // variants are the sign-ins that may be meant, those with the fewest differences first.
@@ -127,7 +148,7 @@ func (e *examination) variants() []rediam.Config {
 	}
 	all = slices.DeleteFunc(all, func(c rediam.Config) bool { return e.distance(c) == 0 })
 	slices.SortStableFunc(all, func(a, b rediam.Config) int { return cmp.Compare(e.distance(a), e.distance(b)) })
-	return all[:min(len(all), maxTries)]
+	return all[:min(len(all), maxTries-1)]
 }
 
 func unique(list []string) (all []string) {
@@ -179,16 +200,19 @@ func (e *examination) differences(meant rediam.Config) (all []Finding) {
 func networkFailure(err error, address string) result {
 	var credentials *rediam.CredentialsError
 	var hostname x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &credentials):
 		return failure("no token", found(NoCredentials, firstLineOf(err), "aws sts get-caller-identity shows whose credentials are found, if any"))
 	case errors.As(err, &hostname):
-		return failure("the certificate is for another name", found(WrongHost, firstLineOf(err), "connect to the endpoint's own name: not an address, an alias or a tunnel's name; or set the name that TLS expects"))
+		return failure("the certificate is for another name", found(WrongHost, firstLineOf(err), "connect to the endpoint's own name: not an address, an alias or a tunnel's name; for a tunnel, give that name its address in the hosts file"))
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return failure("the certificate is not valid now", found(Untrusted, firstLineOf(err), "look at the clock of this machine first; then at who stands between, since AWS renews its certificates"))
 	case errors.As(err, new(x509.UnknownAuthorityError)), errors.As(err, new(x509.CertificateInvalidError)), errors.As(err, new(*tls.CertificateVerificationError)):
 		return failure("the certificate is not trusted", found(Untrusted, firstLineOf(err), "AWS's certificates come from Amazon Trust Services: update the machine's authorities (ca-certificates); for others give --ca FILE"))
 	case errors.As(err, &record):
-		return failure("no TLS", found(NoTLS, "what listens at "+address+" does not speak TLS: in-transit encryption is off, and IAM sign-in needs it", "turn it on (ModifyReplicationGroup, TransitEncryptionEnabled), or look whether the port is right"))
+		return failure("no TLS", found(NoTLS, "what listens at "+address+" does not speak TLS: in-transit encryption is off, and IAM sign-in needs it", "look whether the port is right; if it is, "+turnOnTLS))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return failure("refused", found(NotListening, "nothing listens at "+address, "check the port (6379 unless another was given), and whether the cache is still there"))
 	case isTimeout(err) && isDial(err):

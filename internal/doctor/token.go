@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,10 @@ func (e *examination) checkToken(context.Context) result {
 		if len(words) == 1 {
 			return failure("AUTH with one argument", found(OneArgumentAuth, "AUTH with one argument signs in as the user default, which does not sign in with IAM", "AUTH user token: give the client the user name too"))
 		}
-		e.Token = words[len(words)-1]
+		if len(words) == 2 {
+			e.Config.Username = strings.Trim(words[0], `"'`)
+		}
+		e.Token = strings.Trim(words[len(words)-1], `"'`)
 		token = e.Token
 	}
 	var all []Finding
@@ -42,14 +46,16 @@ func (e *examination) checkToken(context.Context) result {
 			add(NameHasCapitals, "the name of the cache has capitals in the token: "+r.Detail, "sign the name in lower case, as AWS stores it")
 		case sigv4.ResourceTypeNeeded, sigv4.ResourceTypeExtra:
 		default:
-			if !strings.Contains(token, "Action=") && !strings.Contains(token, "X-Amz-") {
+			if lower := strings.ToLower(token); !strings.Contains(lower, "action=") && !strings.Contains(lower, "x-amz-") {
 				add(StaticPassword, "this is no token, but something like a password", "give AUTH a token: rediam token makes one")
 				break
 			}
 			add(TokenMangled, "the token was changed on its way: "+string(r.Reason)+": "+r.Detail, "quote it where a shell, a URL or a template gets it: & % = ? and + must arrive as they are, without line breaks")
 		}
 	}
-	if len(all) == 0 || claims.Cache != "" {
+	e.claims = claims
+	mangled := slices.ContainsFunc(all, func(f Finding) bool { return f.Cause == TokenMangled })
+	if len(all) == 0 || claims.Cache != "" && !mangled {
 		all = append(all, e.compare(claims)...)
 	}
 	if len(all) > 0 {

@@ -175,7 +175,7 @@ func (s *session) tryAuth(ctx context.Context, a attempt) (admitted bool, err er
 	}
 	grant, ok := s.gate.signIn(&e, a)
 	if !ok {
-		if a.oneArgument {
+		if a.oneArgument && e.Reason != reasonPassword { // an AUTH token
 			e.Detail = "AUTH with one argument means the user default; IAM users need AUTH user token (" + e.Reason + ": " + e.Detail + ")"
 			e.Reason = reasonOneArgument
 		}

@@ -35,13 +35,14 @@ func (s *session) slotError(args [][]byte) string {
 	if !ok || !s.clustered {
 		return ""
 	}
-	switch cache, _ := s.gate.World.Cache(s.gate.Cache); {
-	case cache.Engine == "valkey" && cache.AtLeast(9, 0):
-	case c.Name == "move", c.Name == "swapdb":
-		return fmt.Sprintf(textNotInCluster, strings.ToUpper(c.Name))
-	case c.Name == "select" && len(args) == 2:
-		if n, err := strconv.Atoi(string(args[1])); n != 0 && err == nil {
-			return fmt.Sprintf(textNotInCluster, "SELECT")
+	leaves := c.Name == "move" || c.Name == "swapdb"
+	if c.Name == "select" && len(args) == 2 {
+		n, err := strconv.Atoi(string(args[1]))
+		leaves = n != 0 && err == nil
+	}
+	if leaves {
+		if cache, _ := s.gate.World.Cache(s.gate.Cache); cache.Engine != "valkey" || !cache.AtLeast(9, 0) {
+			return fmt.Sprintf(textNotInCluster, strings.ToUpper(c.Name))
 		}
 	}
 	keys, _ := c.AppendKeys(nil, args)

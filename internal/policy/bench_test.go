@@ -78,7 +78,8 @@ func BenchmarkLint10000Lines(b *testing.B) {
 		"arn:aws:elasticache:us-east-1:123456789012:replicationgroup:orders-%[1]d",
 		"arn:aws:elasticache:us-east-1:123456789012:user:orders-app"
 	],
-	"Condition": {"StringEquals": {"aws:ResourceTag/team": "red"}}
+	"Condition": {
+		"StringEquals": {"aws:ResourceTag/team": "red"}}
 }`, i))
 	}
 	document := []byte(statements(list...))

@@ -233,14 +233,17 @@ func (j *joint) hold(on bool) {
 func (j *joint) refuse(err error) {
 	j.client.SetDeadline(time.Now().Add(closeTime))
 	line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "rediam: "), "\n")
-	j.client.Write(resp.AppendError(nil, "ERR rediam: cannot sign in: "+line+"; "+hintFor(err)))
+	j.client.Write(resp.AppendError(nil, "ERR rediam: cannot sign in: "+line+"; "+j.proxy.hintFor(err)))
 	j.part()
 }
 
 // hintFor is what to do about a sign-in that failed, with the ids of the causes that
 // rediam doctor tells apart.
-func hintFor(err error) string {
-	if rediam.CauseOf(err) != rediam.CauseRefused {
+func (p *Proxy) hintFor(err error) string {
+	switch {
+	case !p.SignIns.Renews():
+		return "look at the secret, and at how its rotation went"
+	case rediam.CauseOf(err) != rediam.CauseRefused:
 		return "rediam doctor, with the same flags, says more"
 	}
 	return "rediam doctor, with the same flags, tells which it is of wrong-region, name-unknown, resource-type-missing, resource-type-extra, user-unknown, user-not-in-group, user-off, policy-lacks-cache, policy-lacks-user, wrong-principal, clock-skew, credentials-expired"

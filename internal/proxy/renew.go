@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
+	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/internal/dial"
 )
 
@@ -34,7 +36,7 @@ var (
 func (j *joint) tendWhileOpen(ctx context.Context) (stop func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.due = time.AfterFunc(j.proxy.renewal.Jittered(), func() { j.tend(ctx) })
+	j.due = time.AfterFunc(j.proxy.untilDue(), func() { j.tend(ctx) })
 	idle := j.watchIdle()
 	return func() {
 		j.due.Stop()
@@ -56,8 +58,10 @@ func (j *joint) tend(ctx context.Context) {
 		j.schedule(j.retry())
 		return
 	case answered:
-		if j.server.SignIn.Begin(ctx); j.conclude("inserted", err) == nil {
-			j.schedule(j.proxy.renewal.Jittered())
+		j.server.SignIn.Begin(ctx)
+		j.server.SignIn.End(err)
+		if j.conclude("inserted", err) == nil {
+			j.schedule(j.proxy.untilDue())
 			return
 		}
 	case j.isSignedOut():
@@ -66,15 +70,23 @@ func (j *joint) tend(ctx context.Context) {
 	}
 	switch err := j.renew(ctx); {
 	case err == nil:
-		j.schedule(j.proxy.renewal.Jittered())
+		j.schedule(j.proxy.untilDue())
 	case errors.Is(err, errOver):
 	case errors.Is(err, errLate): // it may well have been taken
 		j.proxy.log.Warn("renewal failed", "client", j.name(), "error", err)
-		j.schedule(j.proxy.renewal.Jittered())
+		j.schedule(j.proxy.untilDue())
 	default:
 		j.proxy.log.Warn("renewal failed", "client", j.name(), "error", err)
 		j.schedule(j.retry())
 	}
+}
+
+// untilDue is when a connection that has just signed in is to do so again.
+func (p *Proxy) untilDue() time.Duration {
+	if !p.SignIns.Renews() {
+		return math.MaxInt64
+	}
+	return p.renewal.Jittered()
 }
 
 // schedule has tend called after d, unless it is to be called at once.
@@ -104,7 +116,7 @@ func (j *joint) comeBack(ctx context.Context) {
 		err := j.renew(ctx)
 		switch {
 		case err == nil:
-			j.schedule(j.proxy.renewal.Jittered())
+			j.schedule(j.proxy.untilDue())
 			return
 		case !passing(err) || !sleep(ctx, jittered(pause)):
 			j.proxy.log.Warn("sign-in after RESET failed", "client", j.name(), "error", err)
@@ -161,12 +173,21 @@ func (j *joint) renew(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, j.proxy.holdTime())
 	defer cancel()
-	token, err := j.server.SignIn.Sign(limited)
-	if err != nil {
+	signed := false
+	err = j.server.SignIn.SignIn(limited, func(token rediam.Token) error {
+		signed = true
+		return j.ask(ctx, limited, how, token)
+	})
+	if !signed {
 		return j.failed("unsigned", err)
 	}
+	return err
+}
+
+// ask sends a sign-in and waits for the answer, until limited is over.
+func (j *joint) ask(ctx, limited context.Context, how string, token rediam.Token) error {
 	answer := make(chan error, 1)
-	err = j.inject(how, token.User, token.Password, func(err error) {
+	err := j.inject(how, token.User, token.Password, func(err error) {
 		answer <- err
 		if j.late == answer {
 			j.soon()
@@ -174,7 +195,6 @@ func (j *joint) renew(ctx context.Context) error {
 	})
 	switch {
 	case err != nil:
-		j.server.SignIn.End(err)
 		return err
 	case how == "unconfirmed":
 		return j.conclude(how, nil)
@@ -190,6 +210,7 @@ func (j *joint) renew(ctx context.Context) error {
 // outOfTime is for a sign-in that was not answered in time.
 func (j *joint) outOfTime(ctx context.Context, how string, answer chan error) error {
 	if ctx.Err() != nil {
+		j.server.SignIn.Close()
 		return errOver
 	}
 	j.mu.Lock()
@@ -200,7 +221,6 @@ func (j *joint) outOfTime(ctx context.Context, how string, answer chan error) er
 	if j.late == nil { // it has just come
 		return j.conclude(how, <-answer)
 	}
-	j.server.SignIn.End(errLate)
 	return j.failed("unanswered", errLate)
 }
 
@@ -227,9 +247,8 @@ func (j *joint) inject(how, user, password string, answered func(error)) error {
 	return err
 }
 
-// conclude tells of the answer to a sign-in.
+// conclude counts the answer to a sign-in.
 func (j *joint) conclude(how string, err error) error {
-	j.server.SignIn.End(err)
 	if err != nil {
 		return j.failed("refused", err)
 	}

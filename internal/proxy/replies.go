@@ -307,7 +307,7 @@ func (s *Session) Insert(user, password string, outcome func(error)) (up []byte,
 func (s *Session) sign(user, password string, outcome func(error)) []byte {
 	s.refused, s.outcome = nil, outcome
 	s.queue = append(s.queue, awaited{kind: renews, count: 1}, awaited{kind: sentinel, count: 1})
-	return resp.AppendCommand(resp.AppendCommand(nil, "AUTH", user, password), "HELLO")
+	return resp.AppendCommand(dial.AppendAuth(nil, user, password), "HELLO")
 }
 
 // Insertable is whether Insert may be called.
@@ -331,7 +331,7 @@ func (s *Session) Blind(user, password string) (up []byte, ok bool) {
 	if !s.Blindable() {
 		return nil, false
 	}
-	return resp.AppendCommand(nil, "AUTH", user, password), true
+	return dial.AppendAuth(nil, user, password), true
 }
 
 // Blindable is whether Blind may be called.

@@ -148,20 +148,21 @@ func turn(ctx context.Context, signIn *rediam.Connection, client net.Conn) error
 // first signs in for the first time, and tells whether the server is a node of a
 // cluster. Nothing that a server sends comes unasked then.
 func first(ctx context.Context, conn *dial.Conn) (clustered bool, err error) {
-	token, err := conn.SignIn.Sign(ctx)
-	if err != nil {
-		return false, err
-	}
-	var s Session
-	answered := false
-	up, _ := s.Renew(token.User, token.Password, func(refused error) { err, answered = refused, true })
-	if wrong := exchange(conn, &s, up, &answered); wrong != nil && s.refused != nil {
-		err = s.refused // behind which the server has closed the connection
-	} else if wrong != nil {
-		err = fmt.Errorf("rediam: the sign-in was not answered: %w", wrong)
-	}
-	conn.SignIn.End(err)
-	return s.clustered, err
+	err = conn.SignIn.SignIn(ctx, func(token rediam.Token) error {
+		var s Session
+		var refused error
+		answered := false
+		up, _ := s.Renew(token.User, token.Password, func(err error) { refused, answered = err, true })
+		switch err := exchange(conn, &s, up, &answered); {
+		case err != nil && s.refused != nil:
+			return s.refused // behind which the server has closed the connection
+		case err != nil:
+			return fmt.Errorf("rediam: the sign-in was not answered: %w", err)
+		}
+		clustered = s.clustered
+		return refused
+	})
+	return clustered, err
 }
 
 // exchange goes past what dial.Conn makes of the answers: the session knows more.

@@ -240,6 +240,8 @@ func queue(push func(ctx context.Context, n int) error, pop func(ctx context.Con
 			switch {
 			case err != nil:
 				return wrong("BLPOP", got, err, n)
+			case got == "" && last >= 0: // all are in the list that have not been taken
+				return fmt.Errorf("BLPOP: of %d elements number %d is lost", last, n)
 			case got == "":
 			case got != strconv.Itoa(n):
 				return wrong("BLPOP", got, nil, n)

@@ -352,7 +352,7 @@ func (w *World) sessionPolicies(account string, r AssumeRole) (documents []Sessi
 }
 
 // IssueSession issues credentials of a role of the world's account without asking
-// its trust policy, as AWS itself does for an instance or a pod.
+// its trust policy, which AWS does for nobody.
 func (w *World) IssueSession(role, session string) (Key, error) {
 	r, ok := w.Role(role)
 	if !ok {

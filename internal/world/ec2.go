@@ -214,10 +214,11 @@ func (w *World) RunInstances(r RunInstances) (launched []Instance, err error) {
 			return nil, errorf("InvalidGroup.NotFound", "The security group '%.64s' does not exist", g)
 		}
 	}
-	return launched, w.change(func() error {
+	err = w.change(func() (err error) {
 		launched, err = w.launch(r, hex.EncodeToString(digest[:]))
 		return err
 	})
+	return launched, err
 }
 
 func (w *World) launch(r RunInstances, digest string) (launched []Instance, err error) {
@@ -348,7 +349,7 @@ func (w *World) FindInstances(ids []string) (found []Instance, err error) {
 func (w *World) SetInstanceState(ids []string, to InstanceState) (before []Instance, err error) {
 	verb := map[InstanceState]string{Running: "started", Stopped: "stopped"}[to]
 	now := w.stamp()
-	return before, w.changeInstances(ids, func(i *Instance) error {
+	err = w.changeInstances(ids, func(i *Instance) error {
 		before = append(before, i.copy())
 		switch {
 		case i.State == Terminated && to != Terminated:
@@ -359,6 +360,7 @@ func (w *World) SetInstanceState(ids []string, to InstanceState) (before []Insta
 		i.State = to
 		return nil
 	})
+	return before, err
 }
 
 // changeInstances changes each of them, or none.
@@ -399,7 +401,7 @@ func (w *World) TagInstances(ids []string, tags map[string]string, without func(
 // Associate hands an instance profile to an instance that has none.
 func (w *World) Associate(instance, profile string) (made Association, err error) {
 	now := w.stamp()
-	return made, w.changeInstances([]string{instance}, func(i *Instance) error {
+	err = w.changeInstances([]string{instance}, func(i *Instance) (err error) {
 		switch {
 		case i.State == Terminated:
 			return errorf("IncorrectInstanceState", "The instance '%s' is not in the 'running' or 'stopped' states.", i.ID)
@@ -410,6 +412,7 @@ func (w *World) Associate(instance, profile string) (made Association, err error
 		i.Association = made
 		return err
 	})
+	return made, err
 }
 
 // InstanceOf finds the instance of an association.
@@ -434,7 +437,7 @@ func (w *World) Reassociate(association, profile string) (instance Instance, a A
 		return instance, a, err
 	}
 	now := w.stamp()
-	return instance, a, w.changeInstances([]string{instance.ID}, func(i *Instance) error {
+	err = w.changeInstances([]string{instance.ID}, func(i *Instance) (err error) {
 		switch {
 		case i.Association.ID != association:
 			return noAssociation(association)
@@ -448,6 +451,7 @@ func (w *World) Reassociate(association, profile string) (instance Instance, a A
 		i.Association = a
 		return err
 	})
+	return instance, a, err
 }
 
 // InstanceRole is the role that an instance has through its profile, as they are now,

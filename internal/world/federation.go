@@ -109,7 +109,7 @@ func (w *World) trustedIssuer(iss string) (OIDCProvider, federation.Keys, error)
 	}
 	i, ok := w.issuers.get(iss)
 	if !ok {
-		err := errorf("InvalidIdentityToken", "%s", invalidToken(federation.ErrNoKey).(*Error).Message)
+		err := invalidToken(federation.ErrNoKey).(*Error)
 		err.Detail = "the emulator does not fetch keys: it must be given those of this issuer"
 		return p, federation.Keys{}, err
 	}

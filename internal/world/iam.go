@@ -91,13 +91,18 @@ func checkTags(tags map[string]string) error {
 	if len(tags) > maxTags {
 		return errorf("LimitExceeded", "The number of tags has reached the maximum limit.")
 	}
+	seen := map[string]bool{}
 	for k, v := range tags {
+		folded := strings.ToLower(k)
 		switch {
 		case k == "" || utf8.RuneCountInString(k) > maxTagKey || utf8.RuneCountInString(v) > maxTagValue || strings.ContainsFunc(k+v, notInTag):
 			return errorf("ValidationError", "1 validation error detected: Value at 'tags' failed to satisfy constraint: a key has 1 to %d and a value at most %d letters, digits, spaces and _.:/=+-@", maxTagKey, maxTagValue)
-		case strings.HasPrefix(strings.ToLower(k), "aws:"):
+		case strings.HasPrefix(folded, "aws:"):
 			return errorf("InvalidInput", "Tag keys that begin with aws: are reserved for AWS")
+		case seen[folded]:
+			return errorf("InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		}
+		seen[folded] = true
 	}
 	return nil
 }

@@ -35,8 +35,11 @@ func TestEveryAccountHasTheACLOpenAccess(t *testing.T) {
 	if len(records) != 0 {
 		t.Errorf("saved %v", slices.Collect(maps.Keys(records)))
 	}
+	// Users may be called what no group may, groups what no user may.
+	must(t, only(w.CreateUser(world.User{Service: world.MemoryDB, Name: "open-access"})), only(w.CreateGroup(world.Group{Service: world.MemoryDB, ID: "default", Users: []string{"open-access"}})))
 	// ElastiCache has no such group, and its groups have what name they like.
-	must(t, w.PutGroup(world.Group{ID: "open-access", Users: []string{"default"}}), only(w.RemoveGroup(world.ElastiCache, "open-access")))
+	must(t, w.PutGroup(world.Group{ID: "open-access", Users: []string{"default"}}), only(w.RemoveGroup(world.ElastiCache, "open-access")),
+		w.PutGroup(world.Group{ID: "default", Users: []string{"default"}}), only(w.RemoveGroup(world.ElastiCache, "default")))
 }
 
 func TestAClusterHasAnACL(t *testing.T) {

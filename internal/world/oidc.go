@@ -56,7 +56,7 @@ func (w *World) putOIDCProvider(p OIDCProvider, replace bool) (OIDCProvider, err
 	if err := p.check(); err != nil {
 		return p, err
 	}
-	return p, w.change(func() error {
+	err := w.change(func() error {
 		old, ok := w.oidc.get(p.URL)
 		switch {
 		case ok && replace:
@@ -69,6 +69,7 @@ func (w *World) putOIDCProvider(p OIDCProvider, replace bool) (OIDCProvider, err
 		w.oidc.put(p.URL, p)
 		return nil
 	})
+	return p, err
 }
 
 func (p OIDCProvider) check() error {
@@ -185,6 +186,9 @@ func (w *World) PutIssuer(url string, keys []byte) error {
 		return errorf("InvalidParameterValue", "%s", err)
 	}
 	return w.change(func() error {
+		if _, ok := w.issuers.get(url); !ok && len(w.issuers.rows) >= maxProviders {
+			return errorf("LimitExceeded", "the emulator keeps the keys of %d issuers", maxProviders)
+		}
 		w.issuers.put(url, issuer{slices.Clone(keys), parsed})
 		return nil
 	})

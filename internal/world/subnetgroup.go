@@ -60,7 +60,7 @@ func (w *World) CreateSubnetGroup(g SubnetGroup) (SubnetGroup, error) {
 		if _, ok := w.subnets.get(key); ok {
 			return errorf("CacheSubnetGroupAlreadyExists", "%s already exists.", g.title())
 		}
-		if most := quotas[g.Service].subnetGroups; countOf(w.subnets.rows, g.Service) >= most {
+		if most := quotas[g.Service].subnetGroups; countOf(w.subnets.rows, g.Service, nil) >= most {
 			return errorf("CacheSubnetGroupQuotaExceeded", "an account has at most %d subnet groups", most)
 		}
 		w.subnets.put(key, g)

@@ -109,22 +109,21 @@ func closed(texts []string) (secrets []Secret) {
 // of is the key of a user or a group.
 func of(service, id string) string { return service + "/" + strings.ToLower(id) }
 
-// countOf is how many rows are of a service, by their keys.
-func countOf[V any](rows map[string]V, service string) (n int) {
+// countOf is how many rows are of a service, by their keys, but for some.
+func countOf[V any](rows map[string]V, service string, but map[string]bool) (n int) {
 	for key := range rows {
-		if strings.HasPrefix(key, of(service, "")) && !premade[key] {
+		if strings.HasPrefix(key, of(service, "")) && !but[key] {
 			n++
 		}
 	}
 	return n
 }
 
-// premade are the keys of the users and groups that every account has and that count
-// for no quota.
-var premade = map[string]bool{
-	of(ElastiCache, openID): true, of(ElastiCache, iamUserID): true, of(ElastiCache, iamGroupID): true,
-	of(MemoryDB, openID): true, of(MemoryDB, openAccess): true,
-}
+// The keys of the users and groups that every account has and that count for no quota.
+var (
+	premadeUsers  = map[string]bool{of(ElastiCache, openID): true, of(ElastiCache, iamUserID): true, of(MemoryDB, openID): true}
+	premadeGroups = map[string]bool{of(ElastiCache, iamGroupID): true, of(MemoryDB, openAccess): true}
+)
 
 // makePremade makes them. The access strings are those that DescribeUsers shows on AWS.
 func (w *World) makePremade() {
@@ -145,8 +144,8 @@ func (w *World) makePremade() {
 	}
 }
 
-func (u User) premade() bool  { return premade[of(u.Service, u.ID)] }
-func (g Group) premade() bool { return premade[of(g.Service, g.ID)] }
+func (u User) premade() bool  { return premadeUsers[of(u.Service, u.ID)] }
+func (g Group) premade() bool { return premadeGroups[of(g.Service, g.ID)] }
 
 // checkPremade refuses to change or delete a user that every account has.
 func (u User) checkPremade() error {
@@ -278,7 +277,7 @@ func (w *World) CreateUser(u User) (UserInfo, error) {
 		if _, ok := w.userOf(made.Service, made.ID); ok {
 			return errorf("UserAlreadyExists", "User %s already exists.", made.ID)
 		}
-		if most := quotas[made.Service].users; countOf(w.users.rows, made.Service) >= most {
+		if most := quotas[made.Service].users; countOf(w.users.rows, made.Service, premadeUsers) >= most {
 			return errorf("UserQuotaExceeded", "an account has at most %d users", most)
 		}
 		return w.storeUser(made)

@@ -183,7 +183,7 @@ func (w *World) CreateGroup(g Group) (GroupInfo, error) {
 		if _, ok := w.groupOf(made.Service, made.ID); ok {
 			return errorf("UserGroupAlreadyExists", "%s already exists.", made.title())
 		}
-		if most := quotas[made.Service].groups; countOf(w.groups.rows, made.Service) >= most {
+		if most := quotas[made.Service].groups; countOf(w.groups.rows, made.Service, premadeGroups) >= most {
 			return errorf("UserGroupQuotaExceeded", "an account has at most %d user groups or ACLs", most)
 		}
 		made.State = w.begin(creating)

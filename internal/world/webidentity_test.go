@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -147,56 +148,57 @@ func TestHostileWebIdentityTokensAreRefused(t *testing.T) {
 	good := i.good(nil)
 	parts := strings.Split(good, ".")
 	for what, test := range map[string]struct{ token, code, message string }{
-		"alg none":                     {i.sign(`{"alg":"none","kid":"rsa"}`, i.claims(nil), nil), "InvalidIdentityToken", malformed},
-		"alg None":                     {i.sign(`{"alg":"None","kid":"rsa"}`, i.claims(nil), nil), "InvalidIdentityToken", malformed},
-		"no alg":                       {i.sign(`{"kid":"rsa"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
-		"no signature":                 {parts[0] + "." + parts[1] + ".", "InvalidIdentityToken", wrongSignature},
-		"HS256 with the public key":    {i.sign(`{"alg":"HS256","kid":"rsa"}`, i.claims(nil), asPEM), "InvalidIdentityToken", malformed},
-		"HS256 with the DER":           {i.sign(`{"alg":"HS256","kid":"rsa"}`, i.claims(nil), public), "InvalidIdentityToken", malformed},
-		"PS256":                        {i.sign(`{"alg":"PS256","kid":"rsa"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
-		"an RSA key as EC":             {i.sign(`{"alg":"ES256","kid":"rsa"}`, i.claims(nil), i.ec), "InvalidIdentityToken", wrongSignature},
-		"another key":                  {i.sign(header, i.claims(nil), i.other), "InvalidIdentityToken", wrongSignature},
-		"an unknown kid":               {i.sign(`{"alg":"RS256","kid":"new"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", noKey},
-		"no kid":                       {i.sign(`{"alg":"RS256"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", noKey},
-		"a key for encryption":         {i.sign(`{"alg":"RS256","kid":"for-encryption"}`, i.claims(nil), i.other), "InvalidIdentityToken", noKey},
-		"a key in its header":          {i.sign(`{"alg":"RS256","kid":"rsa","jwk":`+string(embedded)+`}`, i.claims(nil), i.other), "InvalidIdentityToken", wrongSignature},
-		"a path for a kid":             {i.sign(`{"alg":"RS256","kid":"../../dev/null"}`, i.claims(nil), i.other), "InvalidIdentityToken", noKey},
-		"crit":                         {i.sign(`{"alg":"RS256","kid":"rsa","crit":["exp"],"exp":1}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
-		"b64":                          {i.sign(`{"alg":"RS256","kid":"rsa","crit":["b64"],"b64":false}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
-		"a duplicate alg":              {i.sign(`{"alg":"RS256","kid":"rsa","alg":"none"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
-		"a duplicate claim":            {i.sign(header, `{"iss":"`+issuerURL+`","sub":"you","sub":"me","aud":"cli","iat":1,"exp":99999999999}`, i.rsa), "InvalidIdentityToken", malformed},
-		"a claim in other case":        {i.good(map[string]any{"sub": nil, "Sub": "me"}), "InvalidIdentityToken", "Missing a required claim: sub"},
-		"a changed claim":              {parts[0] + "." + encode(i.claims(map[string]any{"sub": "you"})) + "." + parts[2], "InvalidIdentityToken", wrongSignature},
-		"a byte too many":              {good + "A", "InvalidIdentityToken", ""},
-		"four parts":                   {good + ".AAAA", "InvalidIdentityToken", malformed},
-		"JSON serialization":           {`{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, "InvalidIdentityToken", malformed},
-		"an access token":              {"ya29.not-a-jwt", "InvalidIdentityToken", malformed},
-		"nothing":                      {"", "ValidationError", "webIdentityToken"},
-		"a megabyte":                   {strings.Repeat("A", 1<<20), "ValidationError", "webIdentityToken"},
-		"20,001 characters":            {i.good(map[string]any{"pad": strings.Repeat("A", 20_000)}), "ValidationError", "webIdentityToken"},
-		"deep JSON":                    {i.sign(header, `{"iss":`+strings.Repeat("[", 10_000), i.rsa), "InvalidIdentityToken", malformed},
-		"an issuer nobody trusts":      {i.good(map[string]any{"iss": "https://other.example.com"}), "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://other.example.com"},
-		"an issuer with this prefix":   {i.good(map[string]any{"iss": issuerURL + "B"}), "InvalidIdentityToken", "No OpenIDConnect provider"},
-		"an issuer that is a prefix":   {i.good(map[string]any{"iss": "https://issuer.example.com"}), "InvalidIdentityToken", "No OpenIDConnect provider"},
-		"a slash behind the issuer":    {i.good(map[string]any{"iss": issuerURL + "/"}), "InvalidIdentityToken", "No OpenIDConnect provider"},
-		"an issuer without https":      {i.good(map[string]any{"iss": "issuer.example.com/id/A"}), "InvalidIdentityToken", "No OpenIDConnect provider"},
-		"no issuer":                    {i.good(map[string]any{"iss": nil}), "InvalidIdentityToken", "Missing a required claim: iss"},
-		"no audience":                  {i.good(map[string]any{"aud": nil}), "InvalidIdentityToken", "Missing a required claim: aud"},
-		"no expiry":                    {i.good(map[string]any{"exp": nil}), "InvalidIdentityToken", "Missing a required claim: exp"},
-		"no time of issue":             {i.good(map[string]any{"iat": nil}), "InvalidIdentityToken", "Missing a required claim: iat"},
-		"an expiry that is text":       {i.good(map[string]any{"exp": "tomorrow"}), "InvalidIdentityToken", malformed},
-		"an expiry beyond all time":    {i.sign(header, `{"iss":"`+issuerURL+`","sub":"me","aud":"cli","iat":1,"exp":1e300}`, i.rsa), "InvalidIdentityToken", malformed},
-		"expired":                      {i.good(map[string]any{"exp": now}), "ExpiredTokenException", "Token expired: current date/time"},
-		"not yet valid":                {i.good(map[string]any{"nbf": now + 600}), "InvalidIdentityToken", "not yet valid"},
-		"issued in the future":         {i.good(map[string]any{"iat": now + 600}), "InvalidIdentityToken", "not yet valid"},
-		"another audience":             {i.good(map[string]any{"aud": "sts.amazon.com"}), "InvalidIdentityToken", "Incorrect token audience"},
-		"another authorized party":     {i.good(map[string]any{"azp": "vault"}), "InvalidIdentityToken", "Incorrect token audience"},
-		"a source identity":            {i.good(map[string]any{"https://aws.amazon.com/source_identity": "me"}), "InvalidIdentityToken", "source identities"},
-		"another subject":              {i.good(map[string]any{"sub": "you"}), "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
-		"a subject with a NUL":         {i.good(map[string]any{"sub": "me\x00"}), "AccessDenied", "Not authorized"},
-		"session tags nobody may give": {i.good(map[string]any{"https://aws.amazon.com/tags": map[string]any{"principal_tags": map[string]any{"a": []string{"b"}}}}), "AccessDenied", "Not authorized to perform sts:TagSession"},
-		"a session tag of AWS's own":   {i.good(map[string]any{"https://aws.amazon.com/tags": map[string]any{"principal_tags": map[string]any{"aws:a": []string{"b"}}}}), "InvalidIdentityToken", "aws:"},
-		"a session tag of two values":  {i.good(map[string]any{"https://aws.amazon.com/tags": map[string]any{"principal_tags": map[string]any{"a": []string{"b", "c"}}}}), "InvalidIdentityToken", "one value"},
+		"alg none":                        {i.sign(`{"alg":"none","kid":"rsa"}`, i.claims(nil), nil), "InvalidIdentityToken", malformed},
+		"alg None":                        {i.sign(`{"alg":"None","kid":"rsa"}`, i.claims(nil), nil), "InvalidIdentityToken", malformed},
+		"no alg":                          {i.sign(`{"kid":"rsa"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
+		"no signature":                    {parts[0] + "." + parts[1] + ".", "InvalidIdentityToken", wrongSignature},
+		"HS256 with the public key":       {i.sign(`{"alg":"HS256","kid":"rsa"}`, i.claims(nil), asPEM), "InvalidIdentityToken", malformed},
+		"HS256 with the DER":              {i.sign(`{"alg":"HS256","kid":"rsa"}`, i.claims(nil), public), "InvalidIdentityToken", malformed},
+		"PS256":                           {i.sign(`{"alg":"PS256","kid":"rsa"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
+		"an RSA key as EC":                {i.sign(`{"alg":"ES256","kid":"rsa"}`, i.claims(nil), i.ec), "InvalidIdentityToken", wrongSignature},
+		"another key":                     {i.sign(header, i.claims(nil), i.other), "InvalidIdentityToken", wrongSignature},
+		"an unknown kid":                  {i.sign(`{"alg":"RS256","kid":"new"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", noKey},
+		"no kid":                          {i.sign(`{"alg":"RS256"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", noKey},
+		"a key for encryption":            {i.sign(`{"alg":"RS256","kid":"for-encryption"}`, i.claims(nil), i.other), "InvalidIdentityToken", noKey},
+		"a key in its header":             {i.sign(`{"alg":"RS256","kid":"rsa","jwk":`+string(embedded)+`}`, i.claims(nil), i.other), "InvalidIdentityToken", wrongSignature},
+		"a path for a kid":                {i.sign(`{"alg":"RS256","kid":"../../dev/null"}`, i.claims(nil), i.other), "InvalidIdentityToken", noKey},
+		"crit":                            {i.sign(`{"alg":"RS256","kid":"rsa","crit":["exp"],"exp":1}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
+		"b64":                             {i.sign(`{"alg":"RS256","kid":"rsa","crit":["b64"],"b64":false}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
+		"a duplicate alg":                 {i.sign(`{"alg":"RS256","kid":"rsa","alg":"none"}`, i.claims(nil), i.rsa), "InvalidIdentityToken", malformed},
+		"a duplicate claim":               {i.sign(header, `{"iss":"`+issuerURL+`","sub":"you","sub":"me","aud":"cli","iat":1,"exp":99999999999}`, i.rsa), "InvalidIdentityToken", malformed},
+		"a claim in other case":           {i.good(map[string]any{"sub": nil, "Sub": "me"}), "InvalidIdentityToken", "Missing a required claim: sub"},
+		"a changed claim":                 {parts[0] + "." + encode(i.claims(map[string]any{"sub": "you"})) + "." + parts[2], "InvalidIdentityToken", wrongSignature},
+		"a byte too many":                 {good + "A", "InvalidIdentityToken", ""},
+		"four parts":                      {good + ".AAAA", "InvalidIdentityToken", malformed},
+		"JSON serialization":              {`{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, "InvalidIdentityToken", malformed},
+		"an access token":                 {"ya29.not-a-jwt", "InvalidIdentityToken", malformed},
+		"nothing":                         {"", "ValidationError", "webIdentityToken"},
+		"a megabyte":                      {strings.Repeat("A", 1<<20), "ValidationError", "webIdentityToken"},
+		"20,001 characters":               {i.good(map[string]any{"pad": strings.Repeat("A", 20_000)}), "ValidationError", "webIdentityToken"},
+		"deep JSON":                       {i.sign(header, `{"iss":`+strings.Repeat("[", 10_000), i.rsa), "InvalidIdentityToken", malformed},
+		"an issuer nobody trusts":         {i.good(map[string]any{"iss": "https://other.example.com"}), "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://other.example.com"},
+		"an issuer with this prefix":      {i.good(map[string]any{"iss": issuerURL + "B"}), "InvalidIdentityToken", "No OpenIDConnect provider"},
+		"an issuer that is a prefix":      {i.good(map[string]any{"iss": "https://issuer.example.com"}), "InvalidIdentityToken", "No OpenIDConnect provider"},
+		"a slash behind the issuer":       {i.good(map[string]any{"iss": issuerURL + "/"}), "InvalidIdentityToken", "No OpenIDConnect provider"},
+		"an issuer without https":         {i.good(map[string]any{"iss": "issuer.example.com/id/A"}), "InvalidIdentityToken", "No OpenIDConnect provider"},
+		"no issuer":                       {i.good(map[string]any{"iss": nil}), "InvalidIdentityToken", "Missing a required claim: iss"},
+		"no audience":                     {i.good(map[string]any{"aud": nil}), "InvalidIdentityToken", "Missing a required claim: aud"},
+		"no expiry":                       {i.good(map[string]any{"exp": nil}), "InvalidIdentityToken", "Missing a required claim: exp"},
+		"no time of issue":                {i.good(map[string]any{"iat": nil}), "InvalidIdentityToken", "Missing a required claim: iat"},
+		"an expiry that is text":          {i.good(map[string]any{"exp": "tomorrow"}), "InvalidIdentityToken", malformed},
+		"an expiry beyond all time":       {i.sign(header, `{"iss":"`+issuerURL+`","sub":"me","aud":"cli","iat":1,"exp":1e300}`, i.rsa), "InvalidIdentityToken", malformed},
+		"expired":                         {i.good(map[string]any{"exp": now}), "ExpiredTokenException", "Token expired: current date/time"},
+		"not yet valid":                   {i.good(map[string]any{"nbf": now + 600}), "InvalidIdentityToken", "not yet valid"},
+		"issued in the future":            {i.good(map[string]any{"iat": now + 600}), "InvalidIdentityToken", "not yet valid"},
+		"another audience":                {i.good(map[string]any{"aud": "sts.amazon.com"}), "InvalidIdentityToken", "Incorrect token audience"},
+		"another authorized party":        {i.good(map[string]any{"azp": "vault"}), "InvalidIdentityToken", "Incorrect token audience"},
+		"a source identity":               {i.good(map[string]any{"https://aws.amazon.com/source_identity": "me"}), "InvalidIdentityToken", "source identities"},
+		"another subject":                 {i.good(map[string]any{"sub": "you"}), "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
+		"a subject with a NUL":            {i.good(map[string]any{"sub": "me\x00"}), "AccessDenied", "Not authorized"},
+		"session tags nobody may give":    {i.good(map[string]any{"https://aws.amazon.com/tags": map[string]any{"principal_tags": map[string]any{"a": []string{"b"}}}}), "AccessDenied", "Not authorized to perform sts:TagSession"},
+		"a session tag of AWS's own":      {i.good(map[string]any{"https://aws.amazon.com/tags": map[string]any{"principal_tags": map[string]any{"aws:a": []string{"b"}}}}), "InvalidIdentityToken", "aws:"},
+		"a session tag that stands twice": {i.good(map[string]any{"https://aws.amazon.com/tags": map[string]any{"principal_tags": map[string]any{"a": []string{"b"}, "A": []string{"c"}}}}), "InvalidIdentityToken", "case insensitive"},
+		"a session tag of two values":     {i.good(map[string]any{"https://aws.amazon.com/tags": map[string]any{"principal_tags": map[string]any{"a": []string{"b", "c"}}}}), "InvalidIdentityToken", "one value"},
 	} {
 		key, _, err := i.assume(test.token)
 		refused(t, what, err, test.code, test.message)
@@ -306,6 +308,11 @@ func TestIssuersAreRefusedThatCannotBe(t *testing.T) {
 	} {
 		refused(t, what, err, "InvalidParameterValue", "")
 	}
+	for n := range 99 { // besides the one above
+		must(t, w.PutIssuer(fmt.Sprintf("%s/%d", issuerURL, n), public))
+	}
+	refused(t, "the issuer 101", w.PutIssuer(issuerURL+"/last", public), "LimitExceeded", "100")
+	must(t, w.PutIssuer(issuerURL, public))
 }
 
 // Whatever comes in place of a token is refused, unless it says what the signed one says.

@@ -99,6 +99,9 @@ func (w *World) PutWorkload(l Workload) (Workload, error) {
 		if ok {
 			l.ID, l.Instance = old.ID, cmp.Or(l.Instance, old.Instance)
 		}
+		if l.ServiceAccount != old.ServiceAccount {
+			delete(w.holding, l.ID) // a session with other tags
+		}
 		l.Token = cmp.Or(l.Token, old.Token, Secret(random32(30)))
 		w.workloads.put(l.key(), l)
 		return nil
