@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rediam/rediam/internal/world"
@@ -24,7 +25,7 @@ const (
 )
 
 // PutFunction makes a function, or takes the place of the one of that name. Rotations
-// find it by the name behind :function: in RotationLambdaARN.
+// find it by the name in RotationLambdaARN.
 func (s *Server) PutFunction(name string, f Function) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,8 +39,10 @@ func (s *Server) FunctionARN(name string) string {
 
 // function finds a function by its ARN, which may have a version or alias behind.
 func (s *Server) function(arn string) (Function, error) {
-	_, name, _ := strings.Cut(arn, ":function:")
-	name, _, _ = strings.Cut(name, ":")
+	name := arn[strings.LastIndex(arn, ":")+1:]
+	if _, qualified, ok := strings.Cut(arn, ":function:"); ok {
+		name, _, _ = strings.Cut(qualified, ":")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.functions[name]; f != nil {
@@ -59,25 +62,19 @@ func (s *Server) beginRotations() {
 // serveRotations runs rotations, those of the emulator before among them, until the
 // emulator ends. Two secrets may rotate at the same time, one does so once.
 func (s *Server) serveRotations() {
-	running := map[string]chan struct{}{} // by ARN; closed at the end
+	var running sync.Map // by ARN
 	for {
 		if err := s.world.BeginRotations(); err != nil {
 			s.log.Error("rotations cannot begin", "error", err)
 		}
 		for _, secret := range s.world.Rotations() {
-			select {
-			case <-running[secret.ARN]:
-			default:
-				if running[secret.ARN] != nil {
-					continue
-				}
+			if _, twice := running.LoadOrStore(secret.ARN, true); twice {
+				continue
 			}
-			ended := make(chan struct{})
-			running[secret.ARN] = ended
 			s.tasks.Go(func() {
-				defer s.beginRotations()
-				defer close(ended)
-				s.rotate(secret)
+				s.rotate(secret.ARN)
+				running.Delete(secret.ARN)
+				s.beginRotations() // it may have been wanted again
 			})
 		}
 		due := make(<-chan time.Time)
@@ -95,11 +92,14 @@ func (s *Server) serveRotations() {
 
 // rotate runs one rotation to its end, good or bad: the whole of it again after a
 // failure, as AWS does.
-func (s *Server) rotate(secret world.StoredSecret) {
-	arn, token := secret.ARN, secret.Rotation.Token
+func (s *Server) rotate(arn string) {
+	secret, err := s.world.StoredSecret(arn)
+	token := secret.Rotation.Token
+	if err != nil || token == "" { // it has ended since it was looked for
+		return
+	}
 	log := s.log.With("secret", secret.Name, "function", secret.Rotation.Function)
 	pause := cmp.Or(s.config.RotationRetry, time.Second)
-	var err error
 	for try := 0; try < rotationTries && s.ctx.Err() == nil; try++ {
 		if try > 0 {
 			log.Warn("rotation failed, will be tried again", "after", pause, "error", err)
