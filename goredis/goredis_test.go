@@ -227,7 +227,11 @@ func TestASourceThatMisbehavesIsAnErrorOfTheCommand(t *testing.T) {
 		} {
 			s := signer(srv)
 			s.Credentials = v.provider
-			client := newClient(t, srv, way, s, rediam.Renewal{}, func(o *redis.Options) { o.DialTimeout, o.MaxRetries = 200*time.Millisecond, -1 })
+			client := newClient(t, srv, way, s, rediam.Renewal{}, func(o *redis.Options) {
+				if o.MaxRetries = -1; v.name == "one that blocks" { // until a dial has taken too long
+					o.DialTimeout = time.Second
+				}
+			})
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			err := client.Ping(ctx).Err()
 			if err == nil || !strings.Contains(err.Error(), v.want) || strings.Contains(err.Error(), "s3cr3t") || ctx.Err() != nil {
