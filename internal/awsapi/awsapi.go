@@ -79,7 +79,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer calls the operation. A request without a signature is one of STS, if it is
 // anything: answer sets the protocol.
 func (h *Handler) answer(r *http.Request, p *protocol, body []byte) (action string, result any, err error) {
-	if r.Header.Get("Authorization") == "" {
+	if r.Header.Get("Authorization") == "" && !p.json {
 		sts := protocol{service: services["sts"]}
 		if action, operation, decode, err := sts.read(r, body); err == nil && operation.open {
 			*p = sts
