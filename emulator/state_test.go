@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
 	"github.com/rediam/rediam/internal/statefile"
 )
 
@@ -152,7 +153,7 @@ func TestAStateThatWasBeingChangedIsMended(t *testing.T) {
 func TestAFullDiskLosesNothing(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=128k", "none", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system can be mounted here: %s", out)
+		installed.Missing(t, "tmpfs", fmt.Errorf("%w: %s", err, out))
 	}
 	t.Cleanup(func() { exec.Command("umount", dir).Run() })
 	config := emulator.Config{Engine: "embedded", State: filepath.Join(dir, "state")}

@@ -114,7 +114,7 @@ func (d jsonDecoder) fill(name string, t json.Token, v reflect.Value) error {
 		v.SetInt(i)
 		return nil
 	}
-	panic("a member of type " + v.Type().String()) // the struct of the operation is wrong
+	return errors.New("there is no member of type " + v.Type().String()) // the struct of the operation is wrong
 }
 
 func (d jsonDecoder) list(name string, v reflect.Value) error {

@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -192,7 +193,7 @@ func scalar(name, text string, v reflect.Value) error {
 		v.SetInt(n)
 		return nil
 	}
-	panic("a member of type " + v.Type().String()) // the struct of the operation is wrong
+	return errors.New("there is no member of type " + v.Type().String()) // the struct of the operation is wrong
 }
 
 var timeType = reflect.TypeFor[time.Time]()

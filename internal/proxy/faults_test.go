@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -318,7 +319,10 @@ func TestClientsThatHaveGoneAreSignedInLast(t *testing.T) {
 	p := connect(t, addr)
 	io.WriteString(p, "PING\r\n")
 	eventually(t, "it waits too", func() bool { return len(srv.Sessions(emulator.DefaultCache)) == 21 })
-	time.Sleep(time.Second) // they are found to have gone
+	stacks := make([]byte, 4<<20)
+	eventually(t, "of those that wait one is watched, since the others are found to have gone", func() bool {
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "proxy.turn.func1(") == 1
+	})
 	before := len(srv.Events())
 	first.Close()
 	p.hears("+PONG\r\n")
