@@ -11,9 +11,9 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// A Poll is how a rotation waits. The zero value looks every five seconds and is silent.
+// A Poll is how a rotation waits. The zero value looks every 0.75 s and is silent.
 type Poll struct {
-	Every time.Duration // on average; zero means five seconds
+	Every time.Duration // on average; zero means 750 ms
 	// Progress is told what is done and waited for, without secrets; nil means nobody is.
 	Progress func(what string)
 
@@ -41,7 +41,7 @@ func (p Poll) until(ctx context.Context, try func() (done bool, reason error)) e
 		}
 		every := p.Every
 		if every <= 0 {
-			every = 5 * time.Second
+			every = 750 * time.Millisecond
 		}
 		if err := wait(ctx, every/2+rand.N(every)); err != nil {
 			return fmt.Errorf("%w, after: %w", err, reason)

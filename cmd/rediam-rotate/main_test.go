@@ -255,6 +255,7 @@ func TestRotationFunctionRefusesItsConfiguration(t *testing.T) {
 		"REDIAM_ROTATE_SECRETS": {"", "orders", "=orders", "a=", ","},
 		"REDIAM_ROTATE_KIND":    {"", "password", "elasticache-user"}, // of which the nodes are missing
 		"REDIAM_ROTATE_GRACE":   {"5", "-1s"},
+		"REDIAM_ROTATE_POLL":    {"5", "0s", "-1s"},
 		"REDIAM_CA":             {"nowhere.pem", "main.go"},
 	} {
 		for _, value := range values {
