@@ -1,11 +1,13 @@
 package rotate_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -371,6 +373,62 @@ func TestRotationsAtOnceAgainstTheEmulatorConverge(t *testing.T) {
 			}
 			s.ended(t, oldest)
 		})
+	}
+}
+
+func TestRotationSurvivesThatEveryCallOfTheEmulatorFailsOnce(t *testing.T) {
+	throttled := map[string]string{ // in the words of each protocol
+		"application/x-amz-json-1.1":        `{"__type":"ThrottlingException","message":"Rate exceeded"}`,
+		"application/x-www-form-urlencoded": `<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>`,
+	}
+	answer := func(r *http.Request, status int, body string) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	}
+	for name, fail := range map[string]func(*http.Request) (*http.Response, error){
+		"not reached": func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
+		"unavailable": func(r *http.Request) (*http.Response, error) {
+			return answer(r, http.StatusServiceUnavailable, "<html>503 Service Temporarily Unavailable</html>")
+		},
+		"throttled": func(r *http.Request) (*http.Response, error) {
+			return answer(r, http.StatusBadRequest, throttled[r.Header.Get("Content-Type")])
+		},
+		"answered after it was lost": func(r *http.Request) (*http.Response, error) {
+			if done, err := http.DefaultClient.Do(r); err == nil {
+				done.Body.Close()
+			}
+			return nil, errors.New("connection reset by peer")
+		},
+		"late": func(r *http.Request) (*http.Response, error) {
+			time.Sleep(20 * time.Millisecond)
+			return http.DefaultClient.Do(r)
+		},
+	} {
+		for _, kind := range kinds {
+			t.Run(string(kind)+", "+name, func(t *testing.T) {
+				t.Parallel()
+				s := onStage(t, kind, 0, 10*time.Millisecond)
+				made := map[string]bool{}
+				s.calls.do = func(r *http.Request) (*http.Response, error) {
+					members, err := io.ReadAll(r.Body)
+					if err != nil {
+						return nil, err
+					}
+					r.Body = io.NopCloser(bytes.NewReader(members))
+					if call := r.Header.Get("X-Amz-Target") + string(members); !made[call] {
+						made[call] = true
+						return fail(r)
+					}
+					return http.DefaultClient.Do(r)
+				}
+				if _, err := s.rotator.Rotate(t.Context(), secretName); err != nil {
+					t.Fatal(err)
+				}
+				s.ended(t, oldest)
+				if len(made) < 10 {
+					t.Errorf("%d different calls only", len(made))
+				}
+			})
+		}
 	}
 }
 

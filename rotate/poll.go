@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // A Poll is how a rotation waits. The zero value looks every 0.75 s and is silent.
@@ -93,6 +95,10 @@ var passingCodes = []string{
 // passes is whether an error is worth another try: AWS is busy, or has not been reached.
 func passes(err error) bool {
 	if errors.As(err, new(passing)) {
+		return true
+	}
+	var status *smithyhttp.ResponseError // what stands in front of AWS answers without one of its codes
+	if errors.As(err, &status) && status.HTTPStatusCode() >= http.StatusInternalServerError {
 		return true
 	}
 	var answered smithy.APIError
