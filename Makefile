@@ -76,11 +76,13 @@ bench-proxy:
 
 # What takes too long for every change: long fuzzing, long comparisons, the clients
 # for 100 lives and 5,000 connections, 75 renewals by the proxy, 20,000 calls to an
-# emulator that is killed over and over.
+# emulator that is killed over and over, 100 rotations of each kind of password under
+# 50 clients.
 soak:
 	REDIAM_SOAK=100 go test -race -count=1 -timeout 30m -run Soak -v ./internal/soak
 	REDIAM_STORM=5000 go test -count=1 -timeout 30m -run Storm -v ./internal/soak
 	REDIAM_PROXY_SOAK=75 go test -count=1 -timeout 30m -run Proxy -v ./internal/soak
 	REDIAM_ACL_RUNS=250 go test -count=1 ./internal/acl
+	REDIAM_ROTATIONS=100 go test -count=1 -timeout 30m -run 'Under50|WhileThePassword' -v ./rotate ./password
 	REDIAM_CALLS=20000 go test -count=1 -timeout 30m -run Killed -v ./cmd/rediam
 	$(MAKE) fuzz FUZZ=Fuzz FUZZTIME=2000000x

@@ -160,9 +160,9 @@ func TestRotationDefectSecretGivenByNameFails(t *testing.T) {
 func TestRotationDefectWaitsForEver(t *testing.T) {
 	each(t, func(t *testing.T, strategy int) {
 		f, r := rig(strategy)
-		f.busy = 1 << 30
 		f.start(second)
 		step(t, r, second, "createSecret")
+		f.busy = 1 << 30
 		ctx, cancel := context.WithCancel(t.Context())
 		r.Poll.Progress = func(what string) {
 			if strings.HasPrefix(what, "waiting") {

@@ -279,9 +279,8 @@ func (s *stage) ended(t *testing.T, before string) (now string) {
 
 var kinds = []rotate.Kind{rotate.KindAuthToken, rotate.KindElastiCacheUser, rotate.KindMemoryDBUser}
 
-// Clients that read the secret now and then, and once more when they are refused, never
-// notice that it rotates. REDIAM_ROTATIONS is how often it does, 10 times if it is not
-// set.
+// No client is refused who has read the secret less than the grace ago. REDIAM_ROTATIONS
+// is how often it is rotated, 10 times if it is not set.
 func TestRotationsUnder50ClientsFailNoSignIn(t *testing.T) {
 	rotations := 10
 	if n, err := strconv.Atoi(os.Getenv("REDIAM_ROTATIONS")); err == nil {
@@ -290,48 +289,53 @@ func TestRotationsUnder50ClientsFailNoSignIn(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			s := onStage(t, kind, 0, stateDelay)
-			s.rotator.Grace = 2 * rereadEvery
-			ctx, stop := context.WithCancel(t.Context())
-			var clients sync.WaitGroup
-			var signIns, retries, failed atomic.Int64
-			for range 50 {
-				clients.Go(func() {
-					for ctx.Err() == nil {
-						password, err := s.password(ctx)
-						for until := time.Now().Add(rereadEvery); err == nil && ctx.Err() == nil && time.Now().Before(until); {
-							if err = s.signIn(ctx, password); err != nil && ctx.Err() == nil {
-								retries.Add(1)
-								if password, err = s.password(ctx); err == nil {
-									err = s.signIn(ctx, password)
-								}
-							}
-							signIns.Add(1)
-							select {
-							case <-time.After(200 * time.Millisecond):
-							case <-ctx.Done():
-							}
-						}
-						if err != nil && ctx.Err() == nil {
-							failed.Add(1)
-							t.Errorf("sign in: %v", err)
-							return
-						}
-					}
-				})
-			}
-			password := oldest
-			for range rotations {
-				s.rotate(t)
-				password = s.ended(t, password)
-			}
-			stop()
-			clients.Wait()
-			t.Logf("%d sign-ins in %d rotations, %d after reading the secret again, %d failed", signIns.Load(), rotations, retries.Load(), failed.Load())
-			if signIns.Load() < 50 {
-				t.Errorf("%d sign-ins only", signIns.Load())
+			for left := rotations; left > 0; left -= 50 { // a secret has a hundred versions at most
+				underClients(t, kind, min(left, 50))
 			}
 		})
+	}
+}
+
+func underClients(t *testing.T, kind rotate.Kind, rotations int) {
+	s := onStage(t, kind, 0, stateDelay)
+	s.rotator.Grace = 2 * rereadEvery
+	ctx, stop := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	var signIns, late atomic.Int64
+	for range 50 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				read := time.Now()
+				password, err := s.password(ctx)
+				for err == nil && ctx.Err() == nil && time.Since(read) < rereadEvery {
+					if err = s.signIn(ctx, password); errors.As(err, new(redis.Error)) && time.Since(read) >= s.rotator.Grace {
+						late.Add(1) // on a machine that has much to do
+						err = nil
+						break
+					}
+					signIns.Add(1)
+					select {
+					case <-time.After(100 * time.Millisecond):
+					case <-ctx.Done():
+					}
+				}
+				if err != nil && ctx.Err() == nil {
+					t.Errorf("sign in: %v", err)
+					return
+				}
+			}
+		})
+	}
+	password := oldest
+	for range rotations {
+		s.rotate(t)
+		password = s.ended(t, password)
+	}
+	stop()
+	clients.Wait()
+	t.Logf("%d rotations, %d sign-ins, %d that came later than the grace", rotations, signIns.Load(), late.Load())
+	if signIns.Load() < 50 {
+		t.Errorf("%d sign-ins only", signIns.Load())
 	}
 }
 

@@ -38,6 +38,7 @@ type fake struct {
 	accepted []string // passwords, the last that was added at the end
 	open     bool     // beside them, nobody needs one
 	auth     string
+	access   string    // of a user
 	kept     []string  // what the second node has, which is behind for some sign-ins
 	behind   int       // sign-ins until the second node follows
 	modifies int       // calls of Modify or Update that took effect
@@ -59,10 +60,11 @@ type version struct {
 	value  *string
 	labels []string
 	made   int64 // which of them it is
+	binary bool
 }
 
 func newFake(value string) *fake {
-	return &fake{versions: map[string]*version{first: {&value, []string{"AWSCURRENT"}, 0}}, enabled: true, accepted: []string{oldest}, kept: []string{oldest}, auth: "password", most: 1}
+	return &fake{versions: map[string]*version{first: {value: &value, labels: []string{"AWSCURRENT"}}}, enabled: true, accepted: []string{oldest}, kept: []string{oldest}, auth: "password", access: "on ~* +@all", most: 1}
 }
 
 // do is one call; effect runs under the lock.
@@ -172,7 +174,9 @@ func (f *fake) GetSecretValue(ctx context.Context, in *secretsmanager.GetSecretV
 		if v == nil || v.value == nil {
 			return &secrettypes.ResourceNotFoundException{}
 		}
-		out.SecretString = v.value
+		if !v.binary {
+			out.SecretString = v.value
+		}
 		return nil
 	})
 }
@@ -316,7 +320,7 @@ func (f *fake) status() *string {
 func (f fakeUsers) DescribeUsers(ctx context.Context, _ *elasticache.DescribeUsersInput, _ ...func(*elasticache.Options)) (*elasticache.DescribeUsersOutput, error) {
 	out := &elasticache.DescribeUsersOutput{}
 	return out, f.do(ctx, "DescribeUsers", func() error {
-		out.Users = []cachetypes.User{{UserName: aws.String("orders-app"), Status: f.status(), AccessString: aws.String("on ~* +@all"),
+		out.Users = []cachetypes.User{{UserName: aws.String("orders-app"), Status: f.status(), AccessString: &f.access,
 			Authentication: &cachetypes.Authentication{Type: cachetypes.AuthenticationType(f.auth), PasswordCount: aws.Int32(int32(len(f.accepted)))}}}
 		return nil
 	})
@@ -335,7 +339,7 @@ func (f fakeUsers) ModifyUser(ctx context.Context, in *elasticache.ModifyUserInp
 func (f fakeMemory) DescribeUsers(ctx context.Context, _ *memorydb.DescribeUsersInput, _ ...func(*memorydb.Options)) (*memorydb.DescribeUsersOutput, error) {
 	out := &memorydb.DescribeUsersOutput{}
 	return out, f.do(ctx, "DescribeUsers", func() error {
-		out.Users = []memorytypes.User{{Name: aws.String("orders-app"), Status: f.status(), AccessString: aws.String("on ~* +@all"),
+		out.Users = []memorytypes.User{{Name: aws.String("orders-app"), Status: f.status(), AccessString: &f.access,
 			Authentication: &memorytypes.Authentication{Type: memorytypes.AuthenticationType(f.auth), PasswordCount: aws.Int32(int32(len(f.accepted)))}}}
 		return nil
 	})

@@ -40,6 +40,9 @@ type Target interface {
 	// Fields are the names that the password may have in the secret's JSON, the most
 	// likely first.
 	Fields() []string
+	// Suits is an error if the current value of the secret is of another target, by what
+	// the fields of its JSON say, or lacks what a rotation needs.
+	Suits(says func(field string) string, password string) error
 	// Check says what speaks against a rotation, before anything is changed. The secret
 	// says that it is the password of this user, or of nobody if that is empty.
 	Check(ctx context.Context, p Poll, username string) error
@@ -239,7 +242,7 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 	case !found:
 		return fmt.Errorf("the secret %s has no value that is %s", s.name, current)
 	}
-	if err := s.target.Check(ctx, r.Poll, now.username()); err != nil {
+	if err := r.suits(ctx, s, now); err != nil {
 		return err
 	}
 	if _, found, err := r.value(ctx, s, e.ClientRequestToken); found || err != nil {
@@ -265,6 +268,14 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 		return fmt.Errorf("put the new value: %w", err)
 	}
 	return nil
+}
+
+// suits is whether a value is one of the target, and that can be rotated.
+func (r *Rotator) suits(ctx context.Context, s secret, v value) error {
+	if err := s.target.Suits(v.says, v.password); err != nil {
+		return err
+	}
+	return s.target.Check(ctx, r.Poll, v.says("username"))
 }
 
 // leftOver is the password of a rotation that was cancelled after the target had taken

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
@@ -32,8 +33,21 @@ type AuthToken struct {
 
 func (*AuthToken) Fields() []string { return []string{"authToken", "password"} }
 
+func (t *AuthToken) Suits(says func(string) string, token string) error {
+	group, user := says("replicationGroupId"), says("username")
+	switch {
+	case token == "":
+		return errors.New("the current version of the secret has no token")
+	case group != "" && !strings.EqualFold(group, t.Group): // ElastiCache makes ids lower case
+		return fmt.Errorf("the secret is that of another replication group than %s", t.Group)
+	case user != "" && user != "default":
+		return errors.New("the secret is that of a user: an AUTH token has none but default")
+	}
+	return nil
+}
+
 func (t *AuthToken) Check(ctx context.Context, p Poll, _ string) error {
-	group, err := retry(ctx, p, func() (types.ReplicationGroup, error) { return t.describe(ctx) })
+	group, err := retry(ctx, p, func() (types.ReplicationGroup, error) { return t.available(ctx) })
 	switch {
 	case err != nil:
 		return err
@@ -66,11 +80,15 @@ func (t *AuthToken) Keep(ctx context.Context, p Poll, of Passwords) error {
 }
 
 func (t *AuthToken) account(strategy types.AuthTokenUpdateStrategyType, token string) account {
-	return account{ready: t.available, login: t.login, change: func(ctx context.Context) error { return t.modify(ctx, strategy, token) }}
+	ready := func(ctx context.Context) error {
+		_, err := t.available(ctx)
+		return err
+	}
+	return account{ready: ready, login: t.login, change: func(ctx context.Context) error { return t.modify(ctx, strategy, token) }}
 }
 
 // available waits, as an error, until nothing is changing.
-func (t *AuthToken) available(ctx context.Context) error {
+func (t *AuthToken) available(ctx context.Context) (types.ReplicationGroup, error) {
 	group, err := t.describe(ctx)
 	if status := aws.ToString(group.Status); err == nil && status != "available" {
 		err = waitFor("the replication group %s is %s", t.Group, status)
@@ -78,7 +96,7 @@ func (t *AuthToken) available(ctx context.Context) error {
 	if changing := group.PendingModifiedValues; err == nil && changing != nil && changing.AuthTokenStatus != "" {
 		err = waitFor("the AUTH token of %s is %s", t.Group, changing.AuthTokenStatus)
 	}
-	return err
+	return group, err
 }
 
 func (t *AuthToken) login(ctx context.Context, nodes []string, token string) ([]string, error) {
