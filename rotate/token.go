@@ -47,7 +47,7 @@ func (t *AuthToken) Suits(says func(string) string, token string) error {
 }
 
 func (t *AuthToken) Check(ctx context.Context, p Poll, _ string) error {
-	group, err := retry(ctx, p, func() (types.ReplicationGroup, error) { return t.available(ctx) })
+	group, err := retry(ctx, p, func() (types.ReplicationGroup, error) { return t.settled(ctx) })
 	switch {
 	case err != nil:
 		return err
@@ -80,15 +80,16 @@ func (t *AuthToken) Keep(ctx context.Context, p Poll, of Passwords) error {
 }
 
 func (t *AuthToken) account(strategy types.AuthTokenUpdateStrategyType, token string) account {
-	ready := func(ctx context.Context) error {
-		_, err := t.available(ctx)
-		return err
-	}
-	return account{ready: ready, login: t.login, change: func(ctx context.Context) error { return t.modify(ctx, strategy, token) }}
+	return account{ready: t.available, login: t.login, change: func(ctx context.Context) error { return t.modify(ctx, strategy, token) }}
 }
 
-// available waits, as an error, until nothing is changing.
-func (t *AuthToken) available(ctx context.Context) (types.ReplicationGroup, error) {
+func (t *AuthToken) available(ctx context.Context) error {
+	_, err := t.settled(ctx)
+	return err
+}
+
+// settled waits, as an error, until nothing is changing.
+func (t *AuthToken) settled(ctx context.Context) (types.ReplicationGroup, error) {
 	group, err := t.describe(ctx)
 	if status := aws.ToString(group.Status); err == nil && status != "available" {
 		err = waitFor("the replication group %s is %s", t.Group, status)
