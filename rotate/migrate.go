@@ -10,8 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 	"github.com/aws/aws-sdk-go-v2/service/memorydb"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
 )
 
@@ -26,11 +26,13 @@ type Migration struct {
 	MemoryDB bool       // the users are of MemoryDB; otherwise of ElastiCache
 
 	From string // id of the user with the password
-	// ReplicationGroup is set instead of From for an AUTH token. A user named default takes
-	// the token as its password, in the change that takes the token away, so that clients
-	// which know of no users go on with AUTH TOKEN.
-	ReplicationGroup string
-	Secret           string // name or ARN of the secret with that token
+	// Secret is set instead of From for an AUTH token: name or ARN of the secret with it.
+	// A user named default takes the token as its password, in the change that takes the
+	// token away, so that clients which know of no users go on with AUTH TOKEN.
+	Secret string
+
+	ReplicationGroup string   // empty for serverless caches and MemoryDB
+	Nodes            []string // host:port to sign in on; none means all that the replication group tells
 
 	To     string // id and name of the user who signs in with IAM
 	Access string // its access string; empty means that of the other user
@@ -38,7 +40,6 @@ type Migration struct {
 	Token     func(context.Context) (string, error) // a fresh token of To
 	Login     Login
 	Connected Connected
-	Nodes     []string // host:port to sign in on; none means all that the replication group tells
 	// Quiet is how long the other user must not have been connected before it is turned
 	// off. Zero means five minutes, below zero that it is not looked at.
 	Quiet time.Duration
@@ -140,9 +141,11 @@ func (m *Migration) start(ctx context.Context) (*migrating, error) {
 	}
 	var err error
 	switch {
-	case m.To == "" || (m.From == "") == (m.ReplicationGroup == "") || (m.ReplicationGroup == "") != (m.Secret == "") || m.MemoryDB && m.ReplicationGroup != "":
-		return nil, errors.New("a migration needs an IAM user, and either a user with a password or a replication group with the secret of its AUTH token")
-	case m.ReplicationGroup != "":
+	case m.To == "" || (m.From == "") == (m.Secret == "") || m.Secret != "" && m.ReplicationGroup == "" || m.MemoryDB && m.ReplicationGroup != "":
+		return nil, errors.New("a migration needs an IAM user, and either a user with a password or the secret with the AUTH token of a replication group")
+	case m.ReplicationGroup == "" && len(m.Nodes) == 0:
+		return nil, errors.New("a migration needs nodes to sign in on")
+	case m.Secret != "":
 		run.tokens, err = m.startTokens(ctx)
 		return run, err
 	case m.From == m.To:
@@ -156,6 +159,13 @@ func (m *Migration) start(ctx context.Context) (*migrating, error) {
 	}
 	if err == nil && len(run.from.Groups) == 0 {
 		err = fmt.Errorf("the user %s is in no group, so that it cannot sign in anywhere", m.From)
+	}
+	if err != nil || m.ReplicationGroup == "" {
+		return run, err
+	}
+	group, err := retry(ctx, m.Poll, func() (types.ReplicationGroup, error) { return m.cache().describe(ctx) })
+	if err == nil && !slices.ContainsFunc(group.UserGroupIds, func(id string) bool { return slices.Contains(run.from.Groups, id) }) {
+		err = fmt.Errorf("the user %s is in no user group of the replication group %s", m.From, m.ReplicationGroup)
 	}
 	return run, err
 }
@@ -299,11 +309,14 @@ func (m *migrating) signsIn(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		nodes := m.Nodes
 		if m.tokens != nil {
-			if nodes, err = m.tokens.trySecret(ctx); err != nil {
+			if err := m.tokens.trySecret(ctx); err != nil {
 				return false, err
 			}
+		}
+		nodes, err := m.nodes(ctx)
+		if err != nil {
+			return false, err
 		}
 		_, err = m.Login(ctx, nodes, m.To, token)
 		if !errors.Is(err, ErrRefused) && !errors.Is(err, ErrPartly) {
@@ -339,11 +352,9 @@ func (m *migrating) quiet(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		nodes := m.Nodes
-		if m.tokens != nil {
-			if nodes, err = m.tokens.nodes(ctx); err != nil {
-				return false, err
-			}
+		nodes, err := m.nodes(ctx)
+		if err != nil {
+			return false, err
 		}
 		clients, err := m.Connected(ctx, nodes, m.To, token, other.Name)
 		switch {
@@ -408,4 +419,16 @@ func isCode(err error, codes ...string) bool {
 	return errors.As(err, &answered) && slices.Contains(codes, answered.ErrorCode())
 }
 
-func (m *Migration) secrets() Secrets { return secretsmanager.NewFromConfig(m.AWS) }
+// cache is the replication group, as the rotation of AUTH tokens knows it.
+func (m *Migration) cache() *AuthToken {
+	return &AuthToken{Client: elasticache.NewFromConfig(m.AWS), Group: m.ReplicationGroup, Login: m.Login, Nodes: m.Nodes}
+}
+
+// nodes are where to sign in: replicas too, on which clients may be connected.
+func (m *Migration) nodes(ctx context.Context) ([]string, error) {
+	if len(m.Nodes) > 0 {
+		return m.Nodes, nil
+	}
+	group, err := m.cache().describe(ctx)
+	return m.cache().nodes(group), err
+}

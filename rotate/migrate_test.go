@@ -52,7 +52,7 @@ func (s *stage) migration(t *testing.T, kind rotate.Kind) *rotate.Migration {
 	case rotate.KindAuthToken:
 		m.ReplicationGroup, m.Secret = "orders", secretName
 	case rotate.KindElastiCacheUser:
-		m.From, m.Nodes = s.user, []string{s.cache.Addr}
+		m.ReplicationGroup, m.From = "orders", s.user
 	case rotate.KindMemoryDBUser:
 		m.From, m.Nodes, m.MemoryDB = s.user, []string{s.cache.Addr}, true
 		signer.Service = rediam.MemoryDB
@@ -228,6 +228,7 @@ func TestMigrationIsRefusedWithoutAChange(t *testing.T) {
 		"of nobody":                         {rotate.KindElastiCacheUser, func(_ *testing.T, _ *stage, m *rotate.Migration) { m.From = "" }, "a migration needs"},
 		"of AWS's own default":              {rotate.KindElastiCacheUser, func(_ *testing.T, _ *stage, m *rotate.Migration) { m.From = "default" }, "cannot be changed"},
 		"of a user who does not exist":      {rotate.KindMemoryDBUser, func(_ *testing.T, _ *stage, m *rotate.Migration) { m.From = "nobody" }, "UserNotFound"},
+		"of a user of another cache":        {rotate.KindElastiCacheUser, func(t *testing.T, s *stage, m *rotate.Migration) { s.lonely(t); m.From = "lonely" }, "is in no user group of"},
 		"of a user who signs in with IAM":   {rotate.KindElastiCacheUser, func(t *testing.T, s *stage, m *rotate.Migration) { s.put(t, "other"); m.From = "other" }, "signs in with IAM already"},
 		"to a user with a password":         {rotate.KindElastiCacheUser, func(_ *testing.T, _ *stage, m *rotate.Migration) { m.To = "off" }, "who does not sign in with IAM"},
 		"to a user who may do other things": {rotate.KindElastiCacheUser, func(t *testing.T, s *stage, m *rotate.Migration) { s.put(t, m.To) }, `has the access string "on ~orders:*`},
@@ -304,5 +305,17 @@ func TestMigrationSaysThatTheTokenIsRefused(t *testing.T) {
 	}
 	if err := s.signIn(t.Context(), oldest); err != nil {
 		t.Error(err)
+	}
+}
+
+// lonely makes a user with a password in a group of no cache.
+func (s *stage) lonely(t *testing.T) {
+	t.Helper()
+	err := s.srv.PutUser(emulator.User{Name: "lonely", Auth: emulator.AuthPassword, Passwords: []emulator.Secret{oldest}, Access: "on ~* +@all"})
+	if err == nil {
+		err = s.srv.PutGroup(emulator.Group{ID: "others", Users: []string{"off", "lonely"}})
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

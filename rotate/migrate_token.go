@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 )
 
 const (
@@ -32,9 +33,7 @@ type tokenMigration struct {
 }
 
 func (m *Migration) startTokens(ctx context.Context) (*tokenMigration, error) {
-	client := elasticache.NewFromConfig(m.AWS)
-	t := &tokenMigration{Migration: m, client: client, user: m.ReplicationGroup + "-default", users: m.ReplicationGroup + "-users",
-		token: &AuthToken{Client: client, Group: m.ReplicationGroup, Login: m.Login, Nodes: m.Nodes}}
+	t := &tokenMigration{Migration: m, client: elasticache.NewFromConfig(m.AWS), token: m.cache(), user: m.ReplicationGroup + "-default", users: m.ReplicationGroup + "-users"}
 	group, err := retry(ctx, m.Poll, func() (types.ReplicationGroup, error) { return t.token.describe(ctx) })
 	switch {
 	case err != nil:
@@ -58,7 +57,7 @@ func (t *tokenMigration) isAttached(ctx context.Context) (bool, error) {
 // read finds out which tokens work: the one of the secret, and the one before it if
 // somebody may still use it.
 func (t *tokenMigration) read(ctx context.Context) error {
-	r := &Rotator{Secrets: t.secrets(), Targets: map[string]Target{t.Secret: t.token}, Poll: t.Poll}
+	r := &Rotator{Secrets: secretsmanager.NewFromConfig(t.AWS), Targets: map[string]Target{t.Secret: t.token}, Poll: t.Poll}
 	s, err := r.look(ctx, t.Secret)
 	if err != nil {
 		return err
@@ -214,27 +213,21 @@ func (t *tokenMigration) attach(ctx context.Context) error {
 	return err
 }
 
-func (t *tokenMigration) nodes(ctx context.Context) ([]string, error) {
-	group, err := t.token.describe(ctx)
-	return t.token.nodes(group), err
-}
-
-// trySecret signs in with the token, unless the user named default has been turned off,
-// and returns the nodes.
-func (t *tokenMigration) trySecret(ctx context.Context) ([]string, error) {
-	nodes, err := t.nodes(ctx)
-	if err != nil {
-		return nil, err
-	}
+// trySecret signs in with the token, unless the user named default has been turned off.
+func (t *tokenMigration) trySecret(ctx context.Context) error {
 	state, found, err := t.describeUser(ctx)
 	if err != nil || !found || !slices.Contains(strings.Fields(state.Access), "on") {
-		return nodes, err
+		return err
 	}
 	if err := t.read(ctx); err != nil {
-		return nil, err
+		return err
+	}
+	nodes, err := t.nodes(ctx)
+	if err != nil {
+		return err
 	}
 	if _, err := t.Login(ctx, nodes, "", t.tokens[0]); err != nil {
-		return nil, fmt.Errorf("the token, as the password of the user default: %w", err)
+		return fmt.Errorf("the token, as the password of the user default: %w", err)
 	}
-	return nodes, nil
+	return nil
 }

@@ -34,13 +34,14 @@ beside the one with the password, with a check before each step, and signs in as
 clients, and call it again with --finish, which turns the other user off. Stopped anywhere, it goes on
 when it is run again; --undo lets the user with the password in again.
 
+A replication group tells its endpoints itself; serverless caches and MemoryDB need --endpoint.
+
 An AUTH token becomes the password of a user named default first, in one change, so that its clients go
 on as they are.
 
 Examples:
 
-  rediam migrate --from orders-legacy --user orders-app --cache orders --region eu-west-1 \
-    --endpoint master.orders.abc123.euw1.cache.amazonaws.com:6379
+  rediam migrate --from orders-legacy --user orders-app --cache orders --region eu-west-1
   rediam migrate --auth-token-secret orders/token --user orders-app --cache orders --dry-run`
 }
 
@@ -96,10 +97,11 @@ func (c *migrateCommand) migration(ctx context.Context, t *terminal) (*rotate.Mi
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if config.Host == "" && c.From != "" {
+	isGroup := !config.Serverless && config.Service != rediam.MemoryDB
+	switch {
+	case !isGroup && config.Host == "":
 		return nil, usageError{hinted{errors.New("no endpoint: where is the cache?"), "give --endpoint HOST:PORT, or REDIAM_ENDPOINT"}}
-	}
-	if c.AuthTokenSecret != "" && (config.Serverless || config.Service == rediam.MemoryDB) {
+	case !isGroup && c.AuthTokenSecret != "":
 		return nil, usageError{errors.New("only replication groups have AUTH tokens")}
 	}
 	signer, err := c.signer(ctx, config)
@@ -124,10 +126,9 @@ func (c *migrateCommand) migration(ctx context.Context, t *terminal) (*rotate.Mi
 		Login: rotate.TLSLogin(trust), Connected: rotate.TLSConnected(trust), Quiet: c.Quiet,
 		Poll: rotate.Poll{Every: c.Poll, Progress: func(what string) { t.say("%s", strings.ReplaceAll(what, "\n", " ")) }},
 	}
-	if c.AuthTokenSecret != "" {
+	if isGroup { // which tells where its nodes are, replicas too
 		m.ReplicationGroup = signer.Cache
-	}
-	if config.Host != "" && c.From != "" {
+	} else {
 		m.Nodes = []string{config.Addr()}
 	}
 	if c.Quiet == 0 {
