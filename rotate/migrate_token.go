@@ -18,7 +18,7 @@ const (
 	// redis, and only there is it said what a user named default means (ElastiCache user
 	// guide, "Role-Based Access Control").
 	tokenEngine = "redis"
-	allAccess   = "on ~* +@all" // what an AUTH token allows
+	allAccess   = "on ~* &* +@all" // what an AUTH token allows, channels too
 )
 
 // A tokenMigration is what becomes of the AUTH token of a replication group.
