@@ -54,7 +54,7 @@ type stage struct {
 	rotator *rotate.Rotator
 	over    chan struct{} // one for each rotation by the function
 	said    *said
-	calls   *calls // of the rotator
+	killer  *killer
 }
 
 // said is what is logged, answered and told: by the emulator, rotations and programs.
@@ -75,24 +75,68 @@ func (s *said) String() string {
 	return s.b.String()
 }
 
-// calls are an aws.HTTPClient of which a test may take the place.
-type calls struct {
-	do func(*http.Request) (*http.Response, error) // nil is that of http.DefaultClient
+// A killer stops who calls it at one point: every call of AWS and every sign-in has one
+// before it and one after it.
+type killer struct {
+	do   func(*http.Request) (*http.Response, error) // of an http.Client, or what a test puts in its place
+	mu   sync.Mutex                                  // guards below
+	n    int
+	at   int
+	stop context.CancelFunc
 }
 
-func (c *calls) Do(r *http.Request) (*http.Response, error) {
-	if c.do != nil {
-		return c.do(r)
+func (k *killer) point() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.n++; k.n == k.at {
+		k.stop()
 	}
-	return http.DefaultClient.Do(r)
+}
+
+// reset has the context end at a point; 0 means at none. It returns how many there
+// were.
+func (k *killer) reset(at int, stop context.CancelFunc) (points int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	points, k.n, k.at, k.stop = k.n, 0, at, stop
+	return points
+}
+
+// Do is an aws.HTTPClient.
+func (k *killer) Do(r *http.Request) (*http.Response, error) {
+	k.point()
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	answer, err := k.do(r)
+	if k.point(); err == nil && r.Context().Err() != nil {
+		answer.Body.Close()
+		err = r.Context().Err()
+	}
+	return answer, err
+}
+
+func (k *killer) login(login rotate.Login) rotate.Login {
+	return func(ctx context.Context, nodes []string, user, password string) ([]string, error) {
+		k.point()
+		nodes, err := login(ctx, nodes, user, password)
+		k.point()
+		return nodes, err
+	}
 }
 
 func onStage(t *testing.T, kind rotate.Kind, nodes int, delay time.Duration) *stage {
 	t.Helper()
+	return onStageWith(t, "", kind, nodes, delay)
+}
+
+// onStageWith has another engine than the one that is found.
+func onStageWith(t *testing.T, engine string, kind rotate.Kind, nodes int, delay time.Duration) *stage {
+	t.Helper()
 	said := &said{}
-	srv := emulator.Start(t, emulator.Config{Empty: true, StateDelay: delay, RotationRetry: time.Millisecond,
+	srv := emulator.Start(t, emulator.Config{Empty: true, StateDelay: delay, Engine: engine, RotationRetry: time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))})
-	s := &stage{srv: srv, user: "orders-app", kind: kind, target: "orders-app", over: make(chan struct{}, 1), said: said, calls: &calls{}}
+	s := &stage{srv: srv, user: "orders-app", kind: kind, target: "orders-app", over: make(chan struct{}, 1), said: said, killer: &killer{do: http.DefaultClient.Do}}
 	password := emulator.Secret(oldest)
 	cache := emulator.Cache{Name: "orders", Group: "orders-users", Nodes: nodes}
 	var problems []error
@@ -120,7 +164,7 @@ func onStage(t *testing.T, kind rotate.Kind, nodes int, delay time.Duration) *st
 	s.cache.TLS = s.cache.TLS.Clone()
 	s.cache.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	config := func(role string) aws.Config {
-		return aws.Config{Region: srv.Region(), BaseEndpoint: aws.String(srv.URL()), Credentials: srv.Credentials(role), HTTPClient: s.calls, Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
+		return aws.Config{Region: srv.Region(), BaseEndpoint: aws.String(srv.URL()), Credentials: srv.Credentials(role), HTTPClient: s.killer, Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
 	}
 	operator := config("operator")
 	operator.HTTPClient, operator.Retryer = nil, nil
@@ -134,7 +178,7 @@ func onStage(t *testing.T, kind rotate.Kind, nodes int, delay time.Duration) *st
 	if kind != rotate.KindAuthToken {
 		addresses = []string{s.cache.Addr}
 	}
-	target, err := rotate.NewTarget(kind, s.target, config("rotator"), rotate.TLSLogin(s.cache.TLS), addresses)
+	target, err := rotate.NewTarget(kind, s.target, config("rotator"), s.killer.login(rotate.TLSLogin(s.cache.TLS)), addresses)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +456,7 @@ func TestRotationSurvivesThatEveryCallOfTheEmulatorFailsOnce(t *testing.T) {
 				t.Parallel()
 				s := onStage(t, kind, 0, 10*time.Millisecond)
 				made := map[string]bool{}
-				s.calls.do = func(r *http.Request) (*http.Response, error) {
+				s.killer.do = func(r *http.Request) (*http.Response, error) {
 					members, err := io.ReadAll(r.Body)
 					if err != nil {
 						return nil, err
