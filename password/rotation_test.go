@@ -3,6 +3,7 @@ package password_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -216,7 +217,11 @@ func underRotation(t *testing.T, r rotated, open func(*testing.T, emulator.Endpo
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	signIns := rediam.Limit(&password.Source{Client: secrets, Secret: "orders/app", Log: logger}, 20)
 	signIns.Log = logger
-	connect := open(t, srv.Cache("orders"), signIns)
+	cache := srv.Cache("orders")
+	cache.TLS = cache.TLS.Clone()
+	cache.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0) // most of the time is handshakes
+	cache.TLS.CurvePreferences = []tls.CurveID{tls.X25519}
+	connect := open(t, cache, signIns)
 
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -37,7 +37,7 @@ const permissions = `{"Version":"2012-10-17","Statement":[
 	{"Effect":"Allow","Action":["memorydb:DescribeUsers","memorydb:UpdateUser"],"Resource":"arn:aws:memorydb:*:*:user/orders-app"}]}`
 
 const (
-	rereadEvery = 250 * time.Millisecond
+	rereadEvery = time.Second
 	stateDelay  = 50 * time.Millisecond
 )
 
@@ -342,7 +342,7 @@ func TestRotationsUnder50ClientsFailNoSignIn(t *testing.T) {
 
 func underClients(t *testing.T, kind rotate.Kind, rotations int) {
 	s := onStage(t, kind, 0, stateDelay)
-	s.rotator.Grace = 2 * rereadEvery
+	s.rotator.Grace = rereadEvery + rereadEvery/4
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	var signIns, late atomic.Int64
@@ -359,7 +359,7 @@ func underClients(t *testing.T, kind rotate.Kind, rotations int) {
 					}
 					signIns.Add(1)
 					select {
-					case <-time.After(100 * time.Millisecond):
+					case <-time.After(rereadEvery / 2):
 					case <-ctx.Done():
 					}
 				}
