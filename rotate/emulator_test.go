@@ -125,13 +125,13 @@ func (k *killer) login(login rotate.Login) rotate.Login {
 	}
 }
 
-func onStage(t *testing.T, kind rotate.Kind, nodes int, delay time.Duration) *stage {
+func onStage(t testing.TB, kind rotate.Kind, nodes int, delay time.Duration) *stage {
 	t.Helper()
 	return onStageWith(t, "", kind, nodes, delay)
 }
 
 // onStageWith has another engine than the one that is found.
-func onStageWith(t *testing.T, engine string, kind rotate.Kind, nodes int, delay time.Duration) *stage {
+func onStageWith(t testing.TB, engine string, kind rotate.Kind, nodes int, delay time.Duration) *stage {
 	t.Helper()
 	said := &said{}
 	srv := emulator.Start(t, emulator.Config{Empty: true, StateDelay: delay, Engine: engine, RotationRetry: time.Millisecond,
@@ -203,7 +203,7 @@ func onStageWith(t *testing.T, engine string, kind rotate.Kind, nodes int, delay
 
 // toldNoSecret is whether nothing that was said has a value in it that the secret has
 // ever had.
-func (s *stage) toldNoSecret(t *testing.T) {
+func (s *stage) toldNoSecret(t testing.TB) {
 	t.Helper()
 	ctx, name := context.Background(), aws.String(secretName) // t.Context has ended
 	versions, err := s.secrets.ListSecretVersionIds(ctx, &secretsmanager.ListSecretVersionIdsInput{SecretId: name, IncludeDeprecated: aws.Bool(true), MaxResults: aws.Int32(100)})
@@ -522,5 +522,23 @@ func TestRotationThatIsATestChangesNothing(t *testing.T) {
 	}
 	if now, err := s.password(t.Context()); err != nil || now != oldest {
 		t.Errorf("the password has changed, or %v", err)
+	}
+}
+
+// What a rotation takes beyond the two changes, which take three seconds each here, and
+// the grace.
+func BenchmarkRotation(b *testing.B) {
+	const delay = 3 * time.Second
+	for _, kind := range kinds {
+		b.Run(string(kind), func(b *testing.B) {
+			s := onStage(b, kind, 0, delay)
+			s.rotator.Poll = rotate.Poll{}
+			for b.Loop() {
+				if _, err := s.rotator.Rotate(b.Context(), secretName); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((b.Elapsed()/time.Duration(b.N) - 2*delay).Seconds(), "s-beyond/op")
+		})
 	}
 }

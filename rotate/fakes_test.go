@@ -39,6 +39,7 @@ type fake struct {
 	open     bool     // beside them, nobody needs one
 	auth     string
 	access   string    // of a user
+	given    string    // RotationToken of PutSecretValue
 	kept     []string  // what the second node has, which is behind for some sign-ins
 	behind   int       // sign-ins until the second node follows
 	modifies int       // calls of Modify or Update that took effect
@@ -193,6 +194,7 @@ func (f *fake) ListSecretVersionIds(ctx context.Context, in *secretsmanager.List
 
 func (f *fake) PutSecretValue(ctx context.Context, in *secretsmanager.PutSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error) {
 	return &secretsmanager.PutSecretValueOutput{}, f.do(ctx, "PutSecretValue", func() error {
+		f.given = aws.ToString(in.RotationToken)
 		v := f.versions[*in.ClientRequestToken]
 		if v != nil && v.value != nil && *v.value != *in.SecretString {
 			return &secrettypes.ResourceExistsException{}

@@ -338,6 +338,19 @@ func TestRotationKeepsTheShapeOfTheSecret(t *testing.T) {
 	}
 }
 
+// Secrets Manager wants it back where another account's function or a role rotates.
+func TestRotationGivesTheRotationTokenBack(t *testing.T) {
+	for _, token := range []rotate.Hidden{"", "rotation-token-0123456789-0123456789"} {
+		f, r := rig(user)
+		f.start(second)
+		e := event(rotate.CreateSecret, second)
+		e.RotationToken = token
+		if err := r.Handle(t.Context(), e); err != nil || f.given != string(token) {
+			t.Errorf("PutSecretValue has the token %q, want %q; %v", f.given, string(token), err)
+		}
+	}
+}
+
 func TestRotationNeedsTimeForItsGrace(t *testing.T) {
 	f, r := rig(user)
 	r.Grace = time.Hour

@@ -39,15 +39,20 @@ const (
 // program that asks for the next.
 type lambdaService struct {
 	url    string
+	asked  chan struct{} // once an event is waited for
 	events chan []byte
 	answer chan error
 }
 
-func newLambdaService(t *testing.T) *lambdaService {
-	l := &lambdaService{events: make(chan []byte), answer: make(chan error, 1)}
+func newLambdaService(t testing.TB) *lambdaService {
+	l := &lambdaService{asked: make(chan struct{}, 1), events: make(chan []byte), answer: make(chan error, 1)}
 	const root = "/2018-06-01/runtime/invocation/"
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+root+"next", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case l.asked <- struct{}{}:
+		default:
+		}
 		select {
 		case event := <-l.events:
 			w.Header().Set("Lambda-Runtime-Aws-Request-Id", "1")
@@ -104,7 +109,7 @@ func (o *output) String() string {
 }
 
 // build builds the function as make lambda does, for this machine.
-func build(t *testing.T) (program string) {
+func build(t testing.TB) (program string) {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command(installed.Path(t, "make"), "-C", "../..", "lambda", "LAMBDA_ARCH="+runtime.GOARCH, "LAMBDA_OUT="+dir)
@@ -268,4 +273,27 @@ func TestRotationFunctionRefusesItsConfiguration(t *testing.T) {
 	if err := f.read(t.Context(), strings.NewReader("no event")); err == nil {
 		t.Error("standard input that is no event is taken")
 	}
+}
+
+// From the start of the program until it asks Lambda for the first event.
+func BenchmarkColdStart(b *testing.B) {
+	program, service := build(b), newLambdaService(b)
+	zip, err := os.Stat(program + ".zip")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		cmd := exec.Command(program)
+		cmd.Env = append(os.Environ(), "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "AWS_LAMBDA_RUNTIME_API="+service.url,
+			"REDIAM_ROTATE_KIND=auth-token", "REDIAM_ROTATE_SECRETS=orders/token=orders")
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		<-service.asked
+		b.StopTimer()
+		cmd.Process.Kill()
+		cmd.Wait()
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(zip.Size())/1e6, "MB-zip")
 }
