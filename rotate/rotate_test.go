@@ -419,6 +419,40 @@ func TestRotationLeavesAnotherThatHasBegunInItsGraceAlone(t *testing.T) {
 	})
 }
 
+// A rotation that begins in the grace of the one before it would drive out the password
+// that has the grace.
+func TestRotationThatFollowsAtOnceKeepsTheGraceOfTheLast(t *testing.T) {
+	each(t, func(t *testing.T, strategy int) {
+		f, r := rig(strategy)
+		r.Grace = time.Hour
+		stopIn := func(what string, do func(ctx context.Context) error) {
+			t.Helper()
+			ctx, cancel := context.WithCancel(t.Context())
+			r.Poll.Progress = func(said string) {
+				if strings.HasPrefix(said, what) {
+					cancel()
+				}
+			}
+			if err := do(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatalf("%q does not come: %v", what, err)
+			}
+		}
+		f.start(second)
+		stopIn("the old password stays valid", func(ctx context.Context) error { return lambda(ctx, r, second) })
+		third := "33333333-3333-3333-3333-333333333333"
+		f.start(third)
+		stopIn("the last rotation has left the old password valid", func(ctx context.Context) error { return lambda(ctx, r, third) })
+		if !slices.Contains(f.accepted, oldest) || f.modifies != 1 {
+			t.Error("the old password is not valid in its grace")
+		}
+		r.Grace = -1
+		if err := lambda(t.Context(), r, third); err != nil {
+			t.Fatal(err)
+		}
+		rotated(t, f)
+	})
+}
+
 func TestRotationPlanChangesNothing(t *testing.T) {
 	each(t, func(t *testing.T, strategy int) {
 		f, r := rig(strategy)

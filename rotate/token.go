@@ -126,7 +126,7 @@ func (t *AuthToken) modify(ctx context.Context, strategy types.AuthTokenUpdateSt
 	_, err := t.Client.ModifyReplicationGroup(ctx, &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: &t.Group, ApplyImmediately: aws.Bool(true),
 		AuthToken: &token, AuthTokenUpdateStrategy: strategy})
 	if err != nil {
-		err = fmt.Errorf("%s the AUTH token: %w", strategy, err)
+		err = fmt.Errorf("%s the AUTH token: %w", strategy, hide(err, token))
 	}
 	return err
 }

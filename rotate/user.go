@@ -187,7 +187,7 @@ func (e ElastiCacheUsers) SetPasswords(ctx context.Context, id string, passwords
 	_, err := e.Client.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: &id,
 		AuthenticationMode: &cachetypes.AuthenticationMode{Type: cachetypes.InputAuthenticationTypePassword, Passwords: passwords}})
 	if err != nil {
-		err = fmt.Errorf("set the passwords of the user: %w", err)
+		err = fmt.Errorf("set the passwords of the user: %w", hide(err, passwords...))
 	}
 	return err
 }
@@ -220,7 +220,7 @@ func (m MemoryDBUsers) SetPasswords(ctx context.Context, name string, passwords 
 	_, err := m.Client.UpdateUser(ctx, &memorydb.UpdateUserInput{UserName: &name,
 		AuthenticationMode: &memorytypes.AuthenticationMode{Type: memorytypes.InputAuthenticationTypePassword, Passwords: passwords}})
 	if err != nil {
-		err = fmt.Errorf("set the passwords of the user: %w", err)
+		err = fmt.Errorf("set the passwords of the user: %w", hide(err, passwords...))
 	}
 	return err
 }
