@@ -127,7 +127,7 @@ func TestRotationByProgramsThatAreKilledAtEveryCallConverges(t *testing.T) {
 			return g.run(ctx, s, nil, filepath.Join(programs, "rediam"), "rotate", "--secret", secretName, of[s.kind], s.target)
 		},
 		"the function": func(ctx context.Context, s *stage, g *gateway) error {
-			over := make(chan error, 1)
+			over := make(chan error, 100) // more than there can be
 			s.srv.PutFunction("rotate", func(ctx context.Context, event []byte) error {
 				err := g.run(ctx, s, event, filepath.Join(programs, "rediam-rotate"))
 				if lockedOut := s.lockedOut(ctx); lockedOut != nil {
@@ -137,7 +137,9 @@ func TestRotationByProgramsThatAreKilledAtEveryCallConverges(t *testing.T) {
 				}
 				return err
 			})
-			s.begin(t)
+			if err := s.begin(ctx); err != nil {
+				return err
+			}
 			select {
 			case err := <-over:
 				return err
