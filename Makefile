@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 10000x
 
-.PHONY: demo demo-check ready test lint unit clients fuzz bench bench-proxy soak lambda
+.PHONY: demo demo-check ready test lint unit clients fuzz bench bench-proxy soak lambda dist dist-check
 
 demo:
 	go run ./cmd/rediam demo
@@ -31,10 +31,43 @@ ready:
 LAMBDA_ARCH ?= arm64
 LAMBDA_OUT  ?= bin
 lambda:
-	mkdir -p $(LAMBDA_OUT)
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(LAMBDA_ARCH) GOFLAGS= \
-	  go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' -o $(LAMBDA_OUT)/rediam-rotate ./cmd/rediam-rotate
-	go run ./cmd/rediam-rotate/pack $(LAMBDA_OUT)/rediam-rotate $(LAMBDA_OUT)/rediam-rotate.zip
+	  go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' -o $(LAMBDA_OUT)/lambda/bootstrap ./cmd/rediam-rotate
+	go run ./cmd/pack $(LAMBDA_OUT)/rediam-rotate.zip $(LAMBDA_OUT)/lambda
+
+# A release in bin/dist: archives with the program, its manual pages and completions,
+# the Lambda function, lists of the modules in them (CycloneDX) and SHA256SUMS. The
+# same bytes wherever the same version of Go builds them.
+VERSION   ?= $(shell git describe --tags --always --dirty)
+COMMIT    ?= $(shell git rev-parse HEAD)
+PLATFORMS ?= linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
+DIST      ?= bin/dist
+dist: export GOFLAGS =
+dist: export CGO_ENABLED = 0
+dist:
+	rm -rf $(DIST) $(DIST).tmp
+	mkdir -p $(DIST) $(DIST).tmp/share/man/man1
+	go build $(RELEASE) -o $(DIST).tmp/rediam ./cmd/rediam
+	$(DIST).tmp/rediam man $(DIST).tmp/share/man/man1
+	for shell in bash zsh fish; do $(DIST).tmp/rediam completion $$shell >$(DIST).tmp/share/rediam.$$shell || exit; done
+	for platform in $(PLATFORMS); do \
+	  name=rediam-$(VERSION)-$$platform; dir=$(DIST).tmp/$$name; kind=tar.gz; exe=; \
+	  case $$platform in windows-*) kind=zip; exe=.exe;; esac; \
+	  mkdir $$dir && cp LICENSE CHANGELOG.md $$dir && cp -R $(DIST).tmp/share $$dir && \
+	  GOOS=$${platform%-*} GOARCH=$${platform#*-} go build $(RELEASE) -o $$dir/rediam$$exe ./cmd/rediam && \
+	  $(SBOM) -output $(DIST)/$$name.cdx.json $$dir/rediam$$exe && \
+	  go run ./cmd/pack $(DIST)/$$name.$$kind $$dir || exit; \
+	done
+	for arch in amd64 arm64; do \
+	  name=rediam-rotate-$(VERSION)-lambda-$$arch; \
+	  $(MAKE) lambda LAMBDA_ARCH=$$arch LAMBDA_OUT=$(DIST).tmp && \
+	  $(SBOM) -output $(DIST)/$$name.cdx.json $(DIST).tmp/lambda/bootstrap && \
+	  mv $(DIST).tmp/rediam-rotate.zip $(DIST)/$$name.zip || exit; \
+	done
+	cd $(DIST) && sha256sum * >SHA256SUMS
+	rm -rf $(DIST).tmp
+RELEASE = -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.release=$(VERSION) -X main.revision=$(COMMIT)'
+SBOM    = go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -notimestamp -std -version $(VERSION)
 
 test: lint unit clients fuzz
 

@@ -104,23 +104,24 @@ func (o *output) String() string {
 }
 
 // build builds the function as make lambda does, for this machine.
-func build(t *testing.T) (program string) {
+func build(t *testing.T) (program, archive string) {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command(installed.Path(t, "make"), "-C", "../..", "lambda", "LAMBDA_ARCH="+runtime.GOARCH, "LAMBDA_OUT="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make lambda: %v\n%s", err, out)
 	}
-	return filepath.Join(dir, "rediam-rotate")
+	return filepath.Join(dir, "lambda", "bootstrap"), filepath.Join(dir, "rediam-rotate.zip")
 }
 
 func TestRotationFunctionIsBuiltTheSameEachTime(t *testing.T) {
-	first, again := build(t), build(t)
-	one, err := os.ReadFile(first + ".zip")
+	first, archive := build(t)
+	_, again := build(t)
+	one, err := os.ReadFile(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := os.ReadFile(again + ".zip")
+	two, err := os.ReadFile(again)
 	if err != nil || !bytes.Equal(one, two) {
 		t.Errorf("two builds differ, or %v", err)
 	}
@@ -142,7 +143,7 @@ func TestRotationFunctionIsBuiltTheSameEachTime(t *testing.T) {
 }
 
 func TestRotationByTheFunctionInLambda(t *testing.T) {
-	program := build(t)
+	program, _ := build(t)
 	srv := emulator.Start(t, emulator.Config{Empty: true, StateDelay: 50 * time.Millisecond})
 	for _, err := range []error{
 		srv.PutUser(emulator.User{ID: "off", Name: "default", Auth: emulator.AuthNoPassword, Access: "off -@all"}),
