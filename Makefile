@@ -38,24 +38,27 @@ lambda:
 # A release in bin/dist: archives with the program, its manual pages and completions,
 # the Lambda function, lists of the modules in them (CycloneDX) and SHA256SUMS. The
 # same bytes wherever the same version of Go builds them.
-VERSION   ?= $(shell git describe --tags --always --dirty)
-COMMIT    ?= $(shell git rev-parse HEAD)
+VERSION   ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+COMMIT    ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
 PLATFORMS ?= linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
 DIST      ?= bin/dist
 dist: export GOFLAGS =
 dist: export CGO_ENABLED = 0
 dist:
 	rm -rf $(DIST) $(DIST).tmp
-	mkdir -p $(DIST) $(DIST).tmp/share/man/man1
+	mkdir -p $(DIST) $(DIST).tmp
+	cd $(DIST).tmp && mkdir -p share/man/man1 share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d
 	go build $(RELEASE) -o $(DIST).tmp/rediam ./cmd/rediam
-	$(DIST).tmp/rediam man $(DIST).tmp/share/man/man1
-	for shell in bash zsh fish; do $(DIST).tmp/rediam completion $$shell >$(DIST).tmp/share/rediam.$$shell || exit; done
+	cd $(DIST).tmp && ./rediam man share/man/man1
+	cd $(DIST).tmp && ./rediam completion bash >share/bash-completion/completions/rediam
+	cd $(DIST).tmp && ./rediam completion zsh >share/zsh/site-functions/_rediam
+	cd $(DIST).tmp && ./rediam completion fish >share/fish/vendor_completions.d/rediam.fish
 	for platform in $(PLATFORMS); do \
 	  name=rediam-$(VERSION)-$$platform; dir=$(DIST).tmp/$$name; kind=tar.gz; exe=; \
 	  case $$platform in windows-*) kind=zip; exe=.exe;; esac; \
 	  mkdir $$dir && cp LICENSE CHANGELOG.md $$dir && cp -R $(DIST).tmp/share $$dir && \
-	  GOOS=$${platform%-*} GOARCH=$${platform#*-} go build $(RELEASE) -o $$dir/rediam$$exe ./cmd/rediam && \
-	  $(SBOM) -output $(DIST)/$$name.cdx.json $$dir/rediam$$exe && \
+	  GOOS=$${platform%-*} GOARCH=$${platform#*-} go build $(RELEASE) -o $$dir/bin/rediam$$exe ./cmd/rediam && \
+	  $(SBOM) -output $(DIST)/$$name.cdx.json $$dir/bin/rediam$$exe && \
 	  go run ./cmd/pack $(DIST)/$$name.$$kind $$dir || exit; \
 	done
 	for arch in amd64 arm64; do \
@@ -67,7 +70,26 @@ dist:
 	cd $(DIST) && sha256sum * >SHA256SUMS
 	rm -rf $(DIST).tmp
 RELEASE = -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.release=$(VERSION) -X main.revision=$(COMMIT)'
-SBOM    = go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -notimestamp -std -version $(VERSION)
+SBOM    = GOFLAGS=-trimpath go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -notimestamp -std -version $(VERSION)
+
+# What a release has to be: built again in another folder it is the same, it is
+# installed as docs/install.md says, and its program for Linux runs in an empty root,
+# with a /tmp where that page says so.
+dist-check: dist
+	dir=$$(mktemp -d); trap 'rm -rf '$$dir EXIT; set -e; \
+	git ls-files | tar -cf - -T - | tar -xf - -C $$dir; \
+	$(MAKE) -C $$dir dist VERSION=$(VERSION) COMMIT=$(COMMIT) DIST=bin/again PLATFORMS='$(PLATFORMS)'; \
+	cmp $(DIST)/SHA256SUMS $$dir/bin/again/SHA256SUMS; \
+	sed -n '/^```sh/,/^```$$/{/^```/!p}' docs/install.md >$$dir/install; \
+	cd $(DIST); mkdir $$dir/root; \
+	HOME=$$dir version=$(VERSION) platform=linux-$$(go env GOHOSTARCH) sh -eux $$dir/install; \
+	cp $$dir/.local/bin/rediam $$dir/root; \
+	run() { env -i AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=secret unshare --map-root-user --root=$$dir/root /rediam "$$@"; }; \
+	run version | grep -F '$(VERSION) (commit $(COMMIT))'; \
+	run token --help >/dev/null; \
+	run token --cache orders --user orders-app --region eu-west-1 | run inspect; \
+	mkdir $$dir/root/tmp; \
+	run demo --once --engine embedded
 
 test: lint unit clients fuzz
 

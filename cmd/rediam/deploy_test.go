@@ -408,10 +408,32 @@ func entrypoint(t *testing.T) (words []string) {
 	if err := json.Unmarshal(line[1], &words); err != nil {
 		t.Fatal(err)
 	}
-	if !regexp.MustCompile(`(?m)^USER [1-9][0-9]*:[1-9][0-9]*$`).Match(text) {
-		t.Error("the user of proxy.Dockerfile is not a number, which runAsNonRoot needs")
-	}
 	return words
+}
+
+func TestTheImagesAreWhatTheirCommentsSay(t *testing.T) {
+	for _, file := range []string{"Dockerfile", "proxy.Dockerfile"} {
+		text, err := os.ReadFile(deploy + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bases := regexp.MustCompile(`(?m)^ARG (?:GO|BASE)=(.*)$`).FindAllSubmatch(text, -1)
+		if from := regexp.MustCompile(`(?m)^FROM .*$`).FindAllString(string(text), -1); len(bases) != 2 || !slices.Equal(from, []string{"FROM ${GO} AS build", "FROM ${BASE}"}) {
+			t.Fatalf("%s: %q from the bases %q, which no --build-arg pins", file, from, bases)
+		}
+		for _, base := range bases {
+			if !regexp.MustCompile(`^[^:]+:[^:]+$`).Match(base[1]) || bytes.HasSuffix(base[1], []byte(":latest")) {
+				t.Errorf("%s: the base %s has no version", file, base[1])
+			}
+		}
+		_, last, _ := bytes.Cut(text, []byte("FROM ${BASE}"))
+		if !regexp.MustCompile(`(?m)^USER [1-9][0-9]*:[1-9][0-9]*$`).Match(last) {
+			t.Errorf("%s: the user is not a number, which runAsNonRoot needs", file)
+		}
+		if shell := regexp.MustCompile(`(?m)^(RUN|(ENTRYPOINT|CMD) [^\[]).*$`).Find(last); shell != nil && file == "proxy.Dockerfile" {
+			t.Errorf("%s: %q takes a shell, which is not there", file, shell)
+		}
+	}
 }
 
 // accepted is what the program makes of a command line. A proxy has to know its
