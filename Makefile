@@ -72,24 +72,26 @@ dist:
 RELEASE = -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.release=$(VERSION) -X main.revision=$(COMMIT)'
 SBOM    = GOFLAGS=-trimpath go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -notimestamp -std -version $(VERSION)
 
-# What a release has to be: built again in another folder it is the same, it is
-# installed as docs/install.md says, and its program for Linux runs in an empty root,
-# with a /tmp where that page says so.
+# What a release has to be, on Linux: built again in another folder it is the same (two
+# platforms stand for all), it is installed as docs/install.md says, and its program runs
+# in an empty root, with a /tmp where that page says so.
 dist-check: dist
-	dir=$$(mktemp -d); trap 'rm -rf '$$dir EXIT; set -e; \
-	git ls-files | tar -cf - -T - | tar -xf - -C $$dir; \
-	$(MAKE) -C $$dir dist VERSION=$(VERSION) COMMIT=$(COMMIT) DIST=bin/again PLATFORMS='$(PLATFORMS)'; \
-	cmp $(DIST)/SHA256SUMS $$dir/bin/again/SHA256SUMS; \
+	set -e; dir=$$(mktemp -d); trap "rm -rf $$dir" EXIT; mkdir $$dir/source $$dir/root; \
+	platform=linux-$$(go env GOHOSTARCH); \
+	git ls-files | tar -cf - -T - | tar -xf - -C $$dir/source; \
+	$(MAKE) -C $$dir/source dist VERSION=$(VERSION) COMMIT=$(COMMIT) DIST=$$dir/again PLATFORMS="$$platform windows-arm64"; \
+	rm $$dir/again/SHA256SUMS; \
+	for file in $$dir/again/*; do cmp $$file $(DIST)/$${file##*/}; done; \
 	sed -n '/^```sh/,/^```$$/{/^```/!p}' docs/install.md >$$dir/install; \
-	cd $(DIST); mkdir $$dir/root; \
-	HOME=$$dir version=$(VERSION) platform=linux-$$(go env GOHOSTARCH) sh -eux $$dir/install; \
+	cp $(DIST)/SHA256SUMS $$dir/again; \
+	(cd $$dir/again && HOME=$$dir version=$(VERSION) platform=$$platform sh -eux $$dir/install); \
 	cp $$dir/.local/bin/rediam $$dir/root; \
 	run() { env -i AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=secret unshare --map-root-user --root=$$dir/root /rediam "$$@"; }; \
 	run version | grep -F '$(VERSION) (commit $(COMMIT))'; \
 	run token --help >/dev/null; \
 	run token --cache orders --user orders-app --region eu-west-1 | run inspect; \
 	mkdir $$dir/root/tmp; \
-	run demo --once --engine embedded
+	run demo --once --engine embedded >/dev/null
 
 test: lint unit clients fuzz
 
