@@ -9,6 +9,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -41,10 +42,12 @@ type archive interface {
 
 func pack(file, dir string) error {
 	var out bytes.Buffer
-	compressed := gzip.NewWriter(&out)
-	var a archive = tarArchive{tar.NewWriter(compressed), filepath.Base(dir)}
+	var a archive
 	if strings.HasSuffix(file, ".zip") {
 		a = zipArchive{zip.NewWriter(&out)}
+	} else {
+		compressed := gzip.NewWriter(&out)
+		a = tarArchive{tar.NewWriter(compressed), compressed, filepath.Base(dir)}
 	}
 	// In the order of names.
 	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
@@ -55,9 +58,6 @@ func pack(file, dir string) error {
 	})
 	if err == nil {
 		err = a.Close()
-	}
-	if _, is := a.(tarArchive); is && err == nil {
-		err = compressed.Close()
 	}
 	if err != nil {
 		return err
@@ -97,8 +97,11 @@ func (z zipArchive) create(name string, mode fs.FileMode, _ int) (io.Writer, err
 
 type tarArchive struct {
 	*tar.Writer
-	below string
+	compressed *gzip.Writer
+	below      string
 }
+
+func (t tarArchive) Close() error { return errors.Join(t.Writer.Close(), t.compressed.Close()) }
 
 func (t tarArchive) create(name string, mode fs.FileMode, size int) (io.Writer, error) {
 	return t, t.WriteHeader(&tar.Header{Name: path.Join(t.below, name), Mode: int64(mode), Size: int64(size), ModTime: modified})

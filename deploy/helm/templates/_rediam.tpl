@@ -38,7 +38,7 @@ capabilities: {drop: [ALL]}
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   {{- with .roleArn }}
   annotations: {eks.amazonaws.com/role-arn: {{ . | quote }}}
   {{- end }}
