@@ -58,8 +58,9 @@ func page(node *kong.Node, pages []*kong.Node) string {
 			fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(flag.String()), roff(kong.DefaultHelpValueFormatter(flag.Value)))
 		}
 	}
-	fmt.Fprint(&b, ".SH EXIT STATUS\n0: done. 1: failed, or found something. 2: wrong usage.\n")
-	if !root {
+	if root {
+		fmt.Fprint(&b, ".SH EXIT STATUS\n0: done. 1: failed, or found something. 2: wrong usage. That of rediam exec is its program's.\n")
+	} else {
 		fmt.Fprint(&b, ".SH SEE ALSO\n.BR rediam (1)\n")
 	}
 	return b.String()
@@ -72,7 +73,7 @@ func paragraphs(text string) string {
 		if i > 0 {
 			fmt.Fprint(&b, ".PP\n")
 		}
-		if example := strings.HasPrefix(part, "  "); example {
+		if strings.HasPrefix(part, "  ") { // an example
 			fmt.Fprintf(&b, ".nf\n%s\n.fi\n", roff(part))
 		} else {
 			fmt.Fprintln(&b, roff(part))
