@@ -18,7 +18,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -90,42 +89,25 @@ func (l *lambdaService) invoke(ctx context.Context, event []byte) error {
 	}
 }
 
-// output is what the program logs.
-type output struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // build builds the function as make lambda does, for this machine.
-func build(t testing.TB) (program string) {
+func build(t testing.TB) (program, archive string) {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command(installed.Path(t, "make"), "-C", "../..", "lambda", "LAMBDA_ARCH="+runtime.GOARCH, "LAMBDA_OUT="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make lambda: %v\n%s", err, out)
 	}
-	return filepath.Join(dir, "rediam-rotate")
+	return filepath.Join(dir, "lambda", "bootstrap"), filepath.Join(dir, "rediam-rotate.zip")
 }
 
 func TestRotationFunctionIsBuiltTheSameEachTime(t *testing.T) {
-	first, again := build(t), build(t)
-	one, err := os.ReadFile(first + ".zip")
+	first, archive := build(t)
+	_, again := build(t)
+	one, err := os.ReadFile(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := os.ReadFile(again + ".zip")
+	two, err := os.ReadFile(again)
 	if err != nil || !bytes.Equal(one, two) {
 		t.Errorf("two builds differ, or %v", err)
 	}
@@ -147,7 +129,7 @@ func TestRotationFunctionIsBuiltTheSameEachTime(t *testing.T) {
 }
 
 func TestRotationByTheFunctionInLambda(t *testing.T) {
-	program := build(t)
+	program, _ := build(t)
 	srv := emulator.Start(t, emulator.Config{Empty: true, StateDelay: 50 * time.Millisecond})
 	for _, err := range []error{
 		srv.PutUser(emulator.User{ID: "off", Name: "default", Auth: emulator.AuthNoPassword, Access: "off -@all"}),
@@ -166,11 +148,23 @@ func TestRotationByTheFunctionInLambda(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	service, said := newLambdaService(t), &output{}
+	service := newLambdaService(t)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log")) // a file has it before the service has the answer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	said := func() string {
+		text, err := os.ReadFile(log.Name())
+		if err != nil {
+			t.Error(err)
+		}
+		return string(text)
+	}
 	cmd := exec.Command(program)
 	cmd.Env = append(srv.Environ(), "AWS_LAMBDA_RUNTIME_API="+service.url, "REDIAM_ROTATE_KIND=elasticache-user", "REDIAM_ROTATE_SECRETS=orders/password=orders-app",
 		"REDIAM_ROTATE_NODES="+srv.Cache("orders").Addr, "REDIAM_ROTATE_GRACE=100ms")
-	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +196,7 @@ func TestRotationByTheFunctionInLambda(t *testing.T) {
 		select {
 		case <-over:
 		case <-time.After(time.Minute):
-			t.Fatalf("the rotation does not end:\n%s", said)
+			t.Fatalf("the rotation does not end:\n%s", said())
 		}
 		out, err := secrets.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("orders/password")})
 		if err != nil {
@@ -225,12 +219,12 @@ func TestRotationByTheFunctionInLambda(t *testing.T) {
 	cmd.Process.Kill()
 	cmd.Wait() // all that it has said is there
 	for _, hidden := range append(passwords, rotationToken) {
-		if strings.Contains(said.String(), hidden) {
+		if strings.Contains(said(), hidden) {
 			t.Error("a secret is in the log")
 		}
 	}
-	if !strings.Contains(said.String(), `"msg":"done"`) || !strings.Contains(said.String(), `"msg":"failed"`) {
-		t.Errorf("the log lacks what was done:\n%s", said)
+	if !strings.Contains(said(), `"msg":"done"`) || !strings.Contains(said(), `"msg":"failed"`) {
+		t.Errorf("the log lacks what was done:\n%s", said())
 	}
 }
 
@@ -283,8 +277,9 @@ func TestRotationFunctionRefusesItsConfiguration(t *testing.T) {
 
 // From the start of the program until it asks Lambda for the first event.
 func BenchmarkColdStart(b *testing.B) {
-	program, service := build(b), newLambdaService(b)
-	zip, err := os.Stat(program + ".zip")
+	program, archive := build(b)
+	service := newLambdaService(b)
+	zip, err := os.Stat(archive)
 	if err != nil {
 		b.Fatal(err)
 	}
