@@ -41,7 +41,7 @@ func explain(doing string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Error{doing + ": the time was over, or it was interrupted", goesOn, err}
 	case errors.As(err, &call):
-		return &Error{fmt.Sprintf("%s: %s was not reached with these credentials: %s", doing, call.Service(), cause(call.Unwrap())),
+		return &Error{fmt.Sprintf("%s: %s could not be asked: %s", doing, call.Service(), cause(call.Unwrap())),
 			"look at the credentials, the region, AWS_ENDPOINT_URL and the network; then " + goesOn, err}
 	}
 	return &Error{doing + ": " + firstLine(err.Error()), "", err}

@@ -141,7 +141,7 @@ func (s *Setup) attached(ctx context.Context) (arns []string, err error) {
 func (s *Setup) role() thing {
 	t := thing{kind: "role", name: s.Spec.Role}
 	if s.trust != nil {
-		document := s.trust.document(s.partition(), s.identity.Account)
+		document := s.trust.document(s.partition, s.account)
 		t.wants = []Difference{{What: "trusts", Want: s.trust.describe()}}
 		t.then = []Call{s.attachPolicy()}
 		t.create = iamCall("CreateRole", s.Clients.IAM.CreateRole, &iam.CreateRoleInput{RoleName: &s.Spec.Role, AssumeRolePolicyDocument: &document,
@@ -186,7 +186,7 @@ func names(arns []string) string {
 }
 
 func (s *Setup) compareTrust(f *found, is string) {
-	want := s.trust.document(s.partition(), s.identity.Account)
+	want := s.trust.document(s.partition, s.account)
 	if sameDocument(is, want) {
 		return
 	}

@@ -118,12 +118,34 @@ func (s *Setup) look(ctx context.Context, t thing) (found, error) {
 	return f, explain("look at "+t.String(), err)
 }
 
-// maxRefused is how often a thing that does not show may be said to be there.
-const maxRefused = 10
+// attempts counts calls about a thing that have failed.
+type attempts struct{ failed int }
+
+func (a *attempts) none() bool { return a.failed == 0 }
+
+// next looks again after a call. One that has failed may have done its work: the SDK
+// tries again when an answer is lost. What is there already may take IAM a while to show.
+func (a *attempts) next(err error) error {
+	if err == nil {
+		return errAgain
+	}
+	if passes(err) {
+		return err
+	}
+	switch a.failed++; {
+	case a.failed == 1:
+		return errAgain
+	case alreadyThere(err) && a.failed < maxAttempts:
+		return passing{err}
+	}
+	return err
+}
+
+const maxAttempts = 10
 
 // bring makes a thing what it should be.
 func (s *Setup) bring(ctx context.Context, t thing) error {
-	made, fixed, refused := false, false, 0
+	made, fixed, failed := false, false, attempts{}
 	return s.until(ctx, func() error {
 		f, err := s.look(ctx, t)
 		switch {
@@ -136,24 +158,21 @@ func (s *Setup) bring(ctx context.Context, t thing) error {
 		case !f.there && made:
 			return waitFor("%s does not show yet", t)
 		case !f.there:
-			s.say("making %s", t)
+			if failed.none() {
+				s.say("making %s", t)
+			}
 			err := s.run(ctx, "make "+t.String(), t.create)
-			if refused++; alreadyThere(err) && refused < maxRefused {
-				return passing{err} // an answer was lost, and the SDK has tried again; or somebody else has made it
-			}
-			if made = err == nil; made {
-				return errAgain
-			}
-			return err
+			made = err == nil
+			return failed.next(err)
 		case len(f.fix) > 0 && fixed:
 			return waitFor("%s does not show the change yet", t)
 		case len(f.fix) > 0:
-			s.say("changing %s: %s", t, changes(f.differences))
-			if err := s.run(ctx, "change "+t.String(), f.fix...); err != nil {
-				return err
+			if failed.none() {
+				s.say("changing %s: %s", t, changes(f.differences))
 			}
-			fixed = true
-			return errAgain
+			err := s.run(ctx, "change "+t.String(), f.fix...)
+			fixed = err == nil
+			return failed.next(err)
 		}
 		return nil
 	})
@@ -161,7 +180,7 @@ func (s *Setup) bring(ctx context.Context, t thing) error {
 
 // remove takes a thing away if it is setup's, or what of setup's is on it.
 func (s *Setup) remove(ctx context.Context, t thing) error {
-	removed := false
+	removed, failed := false, attempts{}
 	return s.until(ctx, func() error {
 		f, err := s.look(ctx, t)
 		switch {
@@ -179,16 +198,16 @@ func (s *Setup) remove(ctx context.Context, t thing) error {
 		case removed:
 			return waitFor("%s still shows", t)
 		}
-		if f.ours {
+		switch {
+		case !failed.none():
+		case f.ours:
 			s.say("deleting %s", t)
-		} else {
+		default:
 			s.say("changing %s, which stays", t)
 		}
-		if err := s.run(ctx, "delete "+t.String(), f.remove...); err != nil {
-			return err
-		}
-		removed = true
-		return errAgain
+		err = s.run(ctx, "delete "+t.String(), f.remove...)
+		removed = err == nil
+		return failed.next(err)
 	})
 }
 

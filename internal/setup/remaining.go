@@ -33,7 +33,7 @@ func (s *Setup) remainingOfTrust(ctx context.Context) []string {
 		return []string{"give the instance its profile: aws ec2 associate-iam-instance-profile --instance-id i-INSTANCE --iam-instance-profile Name=" + s.Spec.Role}
 	case "lambda":
 		return []string{"give the function its role: aws lambda update-function-configuration --function-name NAME --role " + role,
-			"let the function into the VPC and its log: aws iam attach-role-policy --role-name " + s.Spec.Role + " --policy-arn arn:" + s.partition() + ":iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole"}
+			"let the function into the VPC and its log: aws iam attach-role-policy --role-name " + s.Spec.Role + " --policy-arn arn:" + s.partition + ":iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole"}
 	case "ecs":
 		return []string{`give the task its role, in the task definition: "taskRoleArn": "` + role + `"`}
 	case "irsa":

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/rediam/rediam"
-	"github.com/rediam/rediam/internal/account"
 )
 
 // TagKey is the tag of what setup has made. Its value is the ARN of the cache that it
@@ -34,11 +34,12 @@ type Setup struct {
 	// Progress is told what is made and waited for; nil means nobody is.
 	Progress func(what string)
 
-	trust    *trust // nil: no role
-	redis    redis
-	identity account.Identity
-	cache    *cache // as it was at the start; nil if it was not there
-	groupID  string
+	trust     *trust // nil: no role
+	redis     redis
+	account   string
+	partition string // of ARNs
+	cache     *cache // as it was at the start; nil if it was not there
+	groupID   string
 	// withDefault is whether the group is to have a user default who is off.
 	withDefault bool
 	engine      string // of the user and the group
@@ -105,10 +106,11 @@ func (s *Setup) begin(ctx context.Context) (err error) {
 	if s.Spec.Service == rediam.MemoryDB {
 		s.redis = memoryDB{s.Clients.MemoryDB, s.tags}
 	}
-	clients := account.Clients{STS: s.Clients.STS}
-	if s.identity, err = clients.Who(ctx); err != nil {
+	who, err := s.Clients.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
 		return explain("ask whose the credentials are", err)
 	}
+	s.account, s.partition = aws.ToString(who.Account), strings.Split(aws.ToString(who.Arn)+":aws", ":")[1]
 	if s.cache, err = s.redis.cache(ctx, s.Spec.Cache); err != nil {
 		return explain("look at "+s.title(), err)
 	}
@@ -198,21 +200,17 @@ func (s *Setup) groupWord() string {
 	return "user group"
 }
 
-func (s *Setup) partition() string {
-	return strings.Split(s.identity.ARN+":aws", ":")[1]
-}
-
 // arn is that of a resource of the cache's service, in ElastiCache's words or MemoryDB's.
 func (s *Setup) arn(kind, name string) string {
 	separator := ":"
 	if s.Spec.Service == rediam.MemoryDB {
 		separator = "/"
 	}
-	return strings.Join([]string{"arn", s.partition(), string(s.Spec.Service), s.Region, s.identity.Account, kind + separator + name}, ":")
+	return strings.Join([]string{"arn", s.partition, string(s.Spec.Service), s.Region, s.account, kind + separator + name}, ":")
 }
 
 func (s *Setup) iamARN(kind, name string) string {
-	return "arn:" + s.partition() + ":iam::" + s.identity.Account + ":" + kind + "/" + name
+	return "arn:" + s.partition + ":iam::" + s.account + ":" + kind + "/" + name
 }
 
 // CacheARN and UserARN are the resources that a sign-in is checked on, RoleARN the role
@@ -244,7 +242,7 @@ func (s *Setup) Plan(ctx context.Context) (Plan, error) {
 	if err := s.begin(ctx); err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Account: s.identity.Account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN(), Role: s.RoleARN()}
+	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN(), Role: s.RoleARN()}
 	for _, t := range s.things() {
 		f, err := s.look(ctx, t)
 		if err != nil {
@@ -283,7 +281,7 @@ func (s *Setup) PlanDestroy(ctx context.Context) (Plan, error) {
 	if err := s.begin(ctx); err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Account: s.identity.Account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN()}
+	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN()}
 	for _, t := range slices.Backward(s.things()) {
 		f, err := s.look(ctx, t)
 		if err != nil {

@@ -60,8 +60,8 @@ type policyStatement struct {
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 
-// document is the trust policy. In China, EC2 goes by another name (AWS CDK, "region
-// info": ec2 is the service whose principal has the suffix of the partition).
+// document is the trust policy. In China, EC2 goes by another name (kubernetes/kops#27:
+// "Invalid principal in policy" for the other).
 func (t *trust) document(partition, account string) string {
 	s := policyStatement{Effect: "Allow", Action: []string{"sts:AssumeRole"}, Principal: map[string]string{"Service": services[t.kind]}}
 	switch t.kind {
