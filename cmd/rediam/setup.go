@@ -40,8 +40,8 @@ type setupTarget struct {
 	Group      string         `placeholder:"ID" help:"User group, or ACL of MemoryDB. Default: that of the cache, or CACHE-users."`
 
 	Region     string        `env:"REDIAM_REGION" placeholder:"REGION" help:"Region of all of it. Default: that of the AWS configuration."`
-	RoleARN    string        `name:"role-arn" env:"REDIAM_ROLE_ARN" placeholder:"ARN" help:"Role to assume first."`
-	ExternalID string        `name:"external-id" env:"REDIAM_EXTERNAL_ID" placeholder:"ID" help:"External id that the role's trust policy asks for."`
+	RoleARN    string        `name:"role-arn" placeholder:"ARN" help:"Role to assume first, to make all of it."`
+	ExternalID string        `name:"external-id" placeholder:"ID" help:"External id that the role's trust policy asks for."`
 	Poll       time.Duration `default:"5s" help:"How often to look while AWS is changing something."`
 	Timeout    time.Duration `default:"45m" help:"How long all of it may take."`
 	Format     string        `enum:"text,json" default:"text" help:"text or json."`
@@ -332,8 +332,11 @@ func (c *setupApplyCommand) examine(ctx context.Context, t *terminal, s *setup.S
 	if !c.Doctor {
 		return nil
 	}
-	if c.Trust != "" && !s.Assumable() {
+	if c.Trust != "" && !s.Mine() {
 		return c.simulate(ctx, t, s)
+	}
+	if s.Mine() {
+		c.awaitRole(ctx, t, made)
 	}
 	made.Timeout = 30 * time.Second
 	d := &doctorCommand{target: made, Format: c.Format}
@@ -344,6 +347,30 @@ func (c *setupApplyCommand) examine(ctx context.Context, t *terminal, s *setup.S
 	report, err := d.report(ctx, t)
 	result.Doctor = &report
 	return err
+}
+
+// roleDelay is how long a new role may take to show everywhere: AWS says no more than
+// that it takes a while (IAM user guide, "Changes that I make are not always
+// immediately visible").
+const roleDelay = time.Minute
+
+// awaitRole waits until the role can be assumed. What else is wrong, the doctor says.
+func (c *setupApplyCommand) awaitRole(ctx context.Context, t *terminal, made target) {
+	awsConfig, err := made.awsConfig(ctx)
+	if err != nil {
+		return
+	}
+	for end := time.Now().Add(roleDelay); time.Now().Before(end); {
+		if _, err := awsConfig.Credentials.Retrieve(ctx); err == nil {
+			return
+		}
+		t.say("waiting: the role cannot be assumed yet")
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(c.Poll):
+		}
+	}
 }
 
 func (c *setupApplyCommand) simulate(ctx context.Context, t *terminal, s *setup.Setup) error {

@@ -36,6 +36,7 @@ type account struct {
 	*emulator.Server
 	t     *testing.T
 	admin aws.CredentialsProvider
+	delay time.Duration
 	setup.Clients
 }
 
@@ -43,7 +44,7 @@ func newAccount(t *testing.T, c emulator.Config) *account {
 	t.Helper()
 	c.Empty = true
 	c.Engine = cmp.Or(c.Engine, "embedded")
-	a := &account{Server: emulator.Start(t, c), t: t}
+	a := &account{Server: emulator.Start(t, c), t: t, delay: c.StateDelay}
 	environ := map[string]string{}
 	for _, v := range a.Environ() {
 		name, value, _ := strings.Cut(v, "=")
@@ -62,7 +63,14 @@ func (a *account) clients(as aws.CredentialsProvider, over aws.HTTPClient) setup
 }
 
 func (a *account) setup(spec setup.Spec) *setup.Setup {
-	return &setup.Setup{Spec: spec, Region: a.Region(), Clients: a.Clients, Poll: time.Millisecond}
+	return &setup.Setup{Spec: spec, Region: a.Region(), Clients: a.Clients, Poll: time.Millisecond, Progress: a.heard}
+}
+
+// heard lets what is waited for come.
+func (a *account) heard(what string) {
+	if strings.HasPrefix(what, "waiting: ") {
+		a.Advance(a.delay)
+	}
 }
 
 func (a *account) apply(spec setup.Spec) {

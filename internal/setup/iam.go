@@ -106,6 +106,7 @@ func (s *Setup) leavePolicy(ctx context.Context, f *found, p types.Policy, versi
 	}
 	if others > 0 {
 		f.kept = "it is attached to other roles or users: aws iam list-entities-for-policy --policy-arn " + s.policyARN() + " names them"
+		return nil
 	}
 	for _, v := range versions {
 		if !v.IsDefaultVersion {
@@ -227,6 +228,9 @@ func (s *Setup) leaveRole(ctx context.Context, f *found, attached []string) erro
 	case len(elsewhere) > 0:
 		f.kept = "the instance profile " + aws.ToString(elsewhere[0].InstanceProfileName) + " has it too"
 	}
+	if f.kept != "" { // then without the policy
+		return nil
+	}
 	f.remove = append(f.remove, iamCall("DeleteRole", s.Clients.IAM.DeleteRole, &iam.DeleteRoleInput{RoleName: &s.Spec.Role}))
 	return nil
 }
@@ -257,8 +261,9 @@ func (s *Setup) instanceProfile() thing {
 				f.fix = []Call{s.addToProfile()}
 			case has != s.Spec.Role:
 				f.refused = refuse("take it out, or name another role with --role", "instance profile %s has the role %s", name, has)
+				f.kept = "it has the role " + has
 			}
-			if !s.leaving || !f.ours {
+			if !s.leaving || !f.ours || f.kept != "" {
 				return f, nil
 			}
 			if has != "" {

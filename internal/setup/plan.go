@@ -27,8 +27,8 @@ type found struct {
 	fix         []Call
 	note        string // what else there is to know
 	refused     error  // why it cannot be used, and must not be changed
-	// remove are the calls that take it away, or what of setup's is on it if it is not
-	// ours; kept is why it stays nevertheless.
+	// remove are the calls that take it away, or what of setup's is on it if it stays;
+	// kept is why one of setup's stays.
 	remove []Call
 	kept   string
 }
@@ -94,7 +94,8 @@ func (t thing) step(f found) Step {
 	case len(f.fix) > 0:
 		s.Action = Change
 	}
-	if f.busy != "" {
+	if f.busy != "" { // a cache shows its tags afterwards
+		s.Adopted = false
 		s.Note = "AWS is " + f.busy + " it, which is waited for"
 	}
 	return s
@@ -103,13 +104,14 @@ func (t thing) step(f found) Step {
 func (t thing) leave(f found) Step {
 	s := Step{Kind: t.kind, Name: t.name, Action: None, Adopted: !f.ours, Calls: f.remove}
 	switch {
-	case f.kept != "":
-		s.Action, s.Note, s.Calls = Keep, f.kept, nil
-	case f.ours:
+	case f.ours && f.kept == "":
 		s.Action = Delete
 	case len(f.remove) > 0:
 		s.Action = Change
+	case f.ours:
+		s.Action = Keep
 	}
+	s.Note = f.kept
 	return s
 }
 
@@ -188,11 +190,8 @@ func (s *Setup) remove(ctx context.Context, t thing) error {
 			return err
 		case !f.there:
 			return nil
-		case f.busy != "" && (f.ours || len(f.remove) > 0):
+		case f.busy != "":
 			return waitFor("%s is %s", t, f.busy)
-		case f.kept != "":
-			s.say("%s stays: %s", t, f.kept)
-			return nil
 		case len(f.remove) == 0:
 			return nil
 		case removed:
@@ -200,7 +199,7 @@ func (s *Setup) remove(ctx context.Context, t thing) error {
 		}
 		switch {
 		case !failed.none():
-		case f.ours:
+		case f.ours && f.kept == "":
 			s.say("deleting %s", t)
 		default:
 			s.say("changing %s, which stays", t)

@@ -48,6 +48,18 @@ func (s *Setup) remainingOfTrust(ctx context.Context) []string {
 	return []string{s.trust.of + " needs this statement in its own policies too, unless it has it: " + compact(account.Statement{Sid: "AssumeRole", Effect: "Allow", Action: "sts:AssumeRole", Resource: []string{role}})}
 }
 
-// Assumable is whether the role can be assumed by others than services, as by who runs
-// this, if it is they.
+// Assumable is whether the role is for a role, user or account, which have to assume it.
 func (s *Setup) Assumable() bool { return s.trust != nil && s.trust.kind == "arn" }
+
+// Mine is whether the role trusts who runs this.
+func (s *Setup) Mine() bool {
+	if !s.Assumable() {
+		return false
+	}
+	caller := s.caller
+	if _, session, ok := strings.Cut(caller, ":assumed-role/"); ok {
+		role, _, _ := strings.Cut(session, "/")
+		caller = s.iamARN("role", role)
+	}
+	return s.trust.of == caller || s.trust.of == "arn:"+s.partition+":iam::"+s.account+":root"
+}

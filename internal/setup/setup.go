@@ -36,6 +36,7 @@ type Setup struct {
 
 	trust     *trust // nil: no role
 	redis     redis
+	caller    string // ARN, as STS tells
 	account   string
 	partition string // of ARNs
 	cache     *cache // as it was at the start; nil if it was not there
@@ -110,7 +111,7 @@ func (s *Setup) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return explain("ask whose the credentials are", err)
 	}
-	s.account, s.partition = aws.ToString(who.Account), strings.Split(aws.ToString(who.Arn)+":aws", ":")[1]
+	s.caller, s.account, s.partition = aws.ToString(who.Arn), aws.ToString(who.Account), strings.Split(aws.ToString(who.Arn)+":aws", ":")[1]
 	if s.cache, err = s.redis.cache(ctx, s.Spec.Cache); err != nil {
 		return explain("look at "+s.title(), err)
 	}
@@ -275,7 +276,8 @@ func (s *Setup) Apply(ctx context.Context) (endpoint string, err error) {
 	return c.endpoint, nil
 }
 
-// PlanDestroy looks at what Destroy would delete, and changes nothing.
+// PlanDestroy looks at what Destroy would delete, and changes nothing. It waits for
+// what AWS is changing.
 func (s *Setup) PlanDestroy(ctx context.Context) (Plan, error) {
 	s.leaving = true
 	if err := s.begin(ctx); err != nil {
@@ -283,7 +285,13 @@ func (s *Setup) PlanDestroy(ctx context.Context) (Plan, error) {
 	}
 	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN()}
 	for _, t := range slices.Backward(s.things()) {
-		f, err := s.look(ctx, t)
+		var f found
+		err := s.until(ctx, func() (err error) { // what is under way decides what there is to delete
+			if f, err = s.look(ctx, t); err == nil && f.busy != "" {
+				err = waitFor("%s is %s", t, f.busy)
+			}
+			return err
+		})
 		if err != nil {
 			return p, err
 		}

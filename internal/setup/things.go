@@ -2,9 +2,12 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/aws/smithy-go"
 
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/internal/acl"
@@ -26,9 +29,14 @@ func (s *Setup) things() (all []thing) {
 	return all
 }
 
-// ours is whether a thing has been made for this cache.
+// ours is whether a thing has been made for this cache. One that is gone meanwhile was
+// being deleted.
 func (s *Setup) ours(ctx context.Context, arn string) (bool, error) {
 	value, err := s.redis.tag(ctx, arn)
+	var answered smithy.APIError
+	if errors.As(err, &answered) && strings.HasSuffix(code(answered), "NotFound") {
+		return false, nil
+	}
 	return value == s.CacheARN(), err
 }
 
@@ -66,10 +74,10 @@ func (s *Setup) defaultUser() thing {
 			case is.name != "default" || on:
 				f.refused = refuse("delete it, or name another group with --group", "user %s is there, and is not a user default who is off", u.id)
 			}
-			if f.ours {
+			f.kept, err = s.shared(ctx, is.groups)
+			if f.ours && f.kept == "" {
 				f.remove = []Call{s.redis.deleteUser(u.id)}
 			}
-			f.kept, err = s.shared(ctx, is.groups)
 			return f, err
 		}}
 }
@@ -99,15 +107,15 @@ func (s *Setup) appUser() thing {
 			if f.ours, err = s.ours(ctx, is.arn); err != nil {
 				return f, err
 			}
+			s.compareUser(&f, u, *is)
 			if is.name != u.id {
 				f.refused = refuse("name another with --user: ElastiCache signs in with IAM none whose id and name differ, and neither can be changed", "the user with the id %s has the name %s", u.id, is.name)
 			}
-			s.compareUser(&f, u, *is)
-			if f.ours {
+			f.kept = s.elsewhere(is.groups)
+			if f.ours && f.kept == "" {
 				f.remove = []Call{s.redis.deleteUser(u.id)}
 			}
-			f.kept, err = s.elsewhere(is.groups)
-			return f, err
+			return f, nil
 		}}
 }
 
@@ -135,12 +143,12 @@ func (s *Setup) compareUser(f *found, want, is user) {
 }
 
 // elsewhere is the reason to keep a user who is in other groups too.
-func (s *Setup) elsewhere(groups []string) (string, error) {
+func (s *Setup) elsewhere(groups []string) string {
 	others := slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return g == s.groupID })
 	if len(others) == 0 {
-		return "", nil
+		return ""
 	}
-	return fmt.Sprintf("it is in the %s %s too", s.groupWord(), strings.Join(others, ", ")), nil
+	return fmt.Sprintf("it is in the %s %s too", s.groupWord(), strings.Join(others, ", "))
 }
 
 // shared is the reason to keep what the users of the group have in common, if others
@@ -149,22 +157,42 @@ func (s *Setup) shared(ctx context.Context, groups []string) (string, error) {
 	if !s.leaving {
 		return "", nil
 	}
-	if reason, err := s.elsewhere(groups); reason != "" || err != nil {
-		return reason, err
+	if reason := s.elsewhere(groups); reason != "" {
+		return reason, nil
 	}
 	g, err := s.redis.group(ctx, s.groupID)
 	if err != nil || g == nil {
 		return "", err
 	}
-	return s.sharedBy(*g), nil
+	return s.sharedBy(ctx, *g)
 }
 
-func (s *Setup) sharedBy(g group) string {
-	others := slices.DeleteFunc(slices.Clone(g.users), func(u string) bool { return u == s.Spec.User || u == s.defaultID() })
-	if len(others) == 0 {
-		return ""
+// sharedBy names the others in the group: in one that setup has made they have come for
+// the cache, in another those have whom setup has made for it.
+func (s *Setup) sharedBy(ctx context.Context, g group) (string, error) {
+	all, err := s.ours(ctx, g.arn)
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("%s %s has the users %s too", s.groupWord(), s.groupID, strings.Join(others, ", "))
+	var others []string
+	for _, u := range g.users {
+		if u == s.Spec.User || u == s.defaultID() {
+			continue
+		}
+		came := all
+		if !all {
+			if came, err = s.ours(ctx, s.arn("user", u)); err != nil {
+				return "", err
+			}
+		}
+		if came {
+			others = append(others, u)
+		}
+	}
+	if len(others) == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("%s %s has the users %s too", s.groupWord(), s.groupID, strings.Join(others, ", ")), nil
 }
 
 // userGroup is the user group or ACL, into which the user is put if it is there.
@@ -192,13 +220,17 @@ func (s *Setup) userGroup() thing {
 			if slices.Contains(is.users, "default") && s.Spec.Service == rediam.ElastiCache {
 				f.note = "its user default lets in everybody without a password"
 			}
-			if !f.ours {
+			if !s.leaving || !f.ours {
 				return f, nil
 			}
-			f.remove = []Call{s.redis.deleteGroup(g.id)}
-			f.kept = s.sharedBy(*is)
+			if f.kept, err = s.sharedBy(ctx, *is); err != nil {
+				return f, err
+			}
 			if others := slices.DeleteFunc(slices.Clone(is.caches), func(c string) bool { return c == s.Spec.Cache }); len(others) > 0 && f.kept == "" {
 				f.kept = "cache " + strings.Join(others, ", ") + " has it too"
+			}
+			if f.kept == "" {
+				f.remove = []Call{s.redis.deleteGroup(g.id)}
 			}
 			return f, nil
 		}}
@@ -222,10 +254,11 @@ func (s *Setup) theCache() thing {
 			return f, err
 		}
 		f.there, f.busy = true, busy(is.status)
-		if f.busy == "" || is.status != "creating" { // a cache that is being made may have no tags yet to show
-			if f.ours, err = s.ours(ctx, is.arn); err != nil {
-				return f, err
-			}
+		if f.busy != "" { // AWS shows no tags then (ElastiCache API reference, ListTagsForResource)
+			return f, nil
+		}
+		if f.ours, err = s.ours(ctx, is.arn); err != nil {
+			return f, err
 		}
 		f.refused = s.unfit(*is)
 		s.compareCache(&f, *is)
@@ -275,20 +308,21 @@ func (s *Setup) leaveCache(ctx context.Context, f *found, is cache) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case f.ours:
-		f.remove = []Call{s.redis.deleteCache(is.name)}
-	case g == nil || !slices.Contains(is.groups, s.groupID):
-		return nil
-	default:
-		ours, err := s.ours(ctx, g.arn)
-		if err != nil || !ours {
+	if g != nil {
+		if f.kept, err = s.sharedBy(ctx, *g); f.kept != "" || err != nil {
 			return err
 		}
-		f.remove = []Call{s.redis.detach(is.name, s.groupID)}
 	}
-	if g != nil {
-		f.kept = s.sharedBy(*g)
+	if f.ours {
+		f.remove = []Call{s.redis.deleteCache(is.name)}
+		return nil
 	}
+	if g == nil || !slices.Contains(is.groups, s.groupID) {
+		return nil
+	}
+	if ours, err := s.ours(ctx, g.arn); err != nil || !ours {
+		return err
+	}
+	f.remove = []Call{s.redis.detach(is.name, s.groupID)}
 	return nil
 }
