@@ -39,6 +39,7 @@ func TestWhatWasChangedByHandIsShownAndBroughtBack(t *testing.T) {
 	for name, test := range map[string]struct {
 		engine, thing, what string
 		spoil               func(a *account) error
+		service             rediam.Service
 	}{
 		"an access string": {thing: "user orders-app", what: "access string", spoil: func(a *account) error {
 			return only(a.ElastiCache.ModifyUser(a.t.Context(), &elasticache.ModifyUserInput{UserId: aws.String("orders-app"), AccessString: aws.String("on ~* +@read")}))
@@ -54,6 +55,15 @@ func TestWhatWasChangedByHandIsShownAndBroughtBack(t *testing.T) {
 		}},
 		"a cache without its group": {thing: "replication group orders", what: "user group", spoil: func(a *account) error {
 			return only(a.ElastiCache.ModifyReplicationGroup(a.t.Context(), &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: aws.String("orders"), RemoveUserGroups: aws.Bool(true)}))
+		}},
+		"an access string of MemoryDB": {service: rediam.MemoryDB, thing: "user orders-app", what: "access string", spoil: func(a *account) error {
+			return only(a.MemoryDB.UpdateUser(a.t.Context(), &memorydb.UpdateUserInput{UserName: aws.String("orders-app"), AccessString: aws.String("on ~* +@read")}))
+		}},
+		"a user who has left the ACL": {service: rediam.MemoryDB, thing: "ACL orders-users", what: "users", spoil: func(a *account) error {
+			return only(a.MemoryDB.UpdateACL(a.t.Context(), &memorydb.UpdateACLInput{ACLName: aws.String("orders-users"), UserNamesToRemove: []string{"orders-app"}}))
+		}},
+		"a cluster that is open": {service: rediam.MemoryDB, thing: "MemoryDB cluster orders", what: "ACL", spoil: func(a *account) error {
+			return only(a.MemoryDB.UpdateCluster(a.t.Context(), &memorydb.UpdateClusterInput{ClusterName: aws.String("orders"), ACLName: aws.String("open-access")}))
 		}},
 		"a policy, five times": {thing: "policy elasticache-orders-orders-app-us-east-1", what: "document", spoil: func(a *account) error {
 			for range 4 { // once it was, there are as many as can be
@@ -75,7 +85,7 @@ func TestWhatWasChangedByHandIsShownAndBroughtBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAccount(t, emulator.Config{})
 			before := a.inventory()
-			spec := setup.Spec{Cache: "orders", User: "orders-app", Access: "read-write", Trust: "ec2", Engine: test.engine}
+			spec := setup.Spec{Cache: "orders", User: "orders-app", Access: "read-write", Trust: "ec2", Engine: test.engine, Service: test.service}
 			a.apply(spec)
 			a.must(test.spoil(a))
 			plan, err := a.setup(spec).Plan(t.Context())

@@ -68,7 +68,7 @@ func (m memoryDB) createUser(u user) Call {
 }
 
 func (m memoryDB) changeUser(u user) Call {
-	in := &memorydb.UpdateUserInput{UserName: &u.name}
+	in := &memorydb.UpdateUserInput{UserName: &u.id}
 	if u.access != "" {
 		in.AccessString = &u.access
 	}

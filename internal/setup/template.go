@@ -135,7 +135,7 @@ func (p Plan) cloudFormation() ([]byte, error) {
 				if role == nil { // it is there; the policy says so
 					resources["Policy"].Properties["Roles"] = []any{c.members()["RoleName"]}
 				} else {
-					role.Properties["ManagedPolicyArns"] = []any{map[string]any{"Ref": "Policy"}}
+					role.Properties["ManagedPolicyArns"], role.DependsOn = []any{map[string]any{"Ref": "Policy"}}, ""
 				}
 				continue
 			}
