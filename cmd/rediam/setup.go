@@ -232,7 +232,7 @@ func planText(plan setup.Plan) string {
 
 // agreed asks whether to go on.
 func agreed(ctx context.Context, t *terminal, question string) error {
-	fmt.Fprintf(t.stderr, "rediam: %s Type yes: ", question)
+	t.say("%s Type yes.", question)
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(io.LimitReader(t.stdin, 100)).ReadString('\n')
@@ -243,7 +243,6 @@ func agreed(ctx context.Context, t *terminal, question string) error {
 		return errors.New("interrupted: nothing has been done")
 	case line := <-answer:
 		if line != "yes" {
-			fmt.Fprintln(t.stderr)
 			return hinted{errors.New("nothing has been done"), "answer yes, or give --yes"}
 		}
 	}
