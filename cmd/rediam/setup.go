@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -180,7 +181,7 @@ type setupReport struct {
 
 func (c *setupTarget) show(t *terminal, plan setup.Plan, remaining []string) error {
 	if c.Format == "json" {
-		return json.NewEncoder(t.stdout).Encode(setupReport{Plan: plan, Remaining: remaining})
+		return json.NewEncoder(t.stdout).Encode(setupReport{Plan: plan, Remaining: append([]string{}, remaining...)})
 	}
 	if _, err := io.WriteString(t.stdout, printable(planText(plan))); err != nil {
 		return err
@@ -359,11 +360,12 @@ func (c *setupApplyCommand) awaitRole(ctx context.Context, t *terminal, made tar
 	if err != nil {
 		return
 	}
+	var once sync.Once
 	for end := time.Now().Add(roleDelay); time.Now().Before(end); {
 		if _, err := awsConfig.Credentials.Retrieve(ctx); err == nil {
 			return
 		}
-		t.say("waiting: the role cannot be assumed yet")
+		once.Do(func() { t.say("waiting: the role cannot be assumed yet") })
 		select {
 		case <-ctx.Done():
 			return

@@ -1,10 +1,15 @@
 package setup_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -416,5 +421,60 @@ func TestAPlanIsJSONWithAWSsNames(t *testing.T) {
 	a.must(err)
 	if !strings.Contains(string(text), `"input":{"AccessString":`) || strings.Contains(string(text), "null") {
 		t.Errorf("the plan is %s", text)
+	}
+}
+
+// busyAWS says a few times that there are too many requests, of changes alone.
+type busyAWS struct {
+	mu   sync.Mutex // guards left
+	left int
+}
+
+func (b *busyAWS) Do(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !bytes.Contains(body, []byte("Action=Create")) || b.left == 0 {
+		return http.DefaultClient.Do(r)
+	}
+	b.left--
+	return &http.Response{StatusCode: 400, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(
+		`<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>`))}, nil
+}
+
+func TestTooManyRequestsAreWaitedFor(t *testing.T) {
+	a := newAccount(t, emulator.Config{})
+	s := a.setup(kinds()[0])
+	s.Clients = a.clients(a.admin, &busyAWS{left: 10}) // more than the SDK tries
+	a.must(only(s.Apply(t.Context())))
+	if got := a.signIn(kinds()[0], a.admin, "PING"); got != "+PONG" {
+		t.Errorf("PING says %q", got)
+	}
+}
+
+// otherWords is an ElastiCache that tells access strings in words of its own.
+type otherWords struct{ setup.ElastiCache }
+
+func (o otherWords) DescribeUsers(ctx context.Context, in *elasticache.DescribeUsersInput, options ...func(*elasticache.Options)) (*elasticache.DescribeUsersOutput, error) {
+	out, err := o.ElastiCache.DescribeUsers(ctx, in, options...)
+	if err == nil {
+		out.Users[0].AccessString = aws.String("on everything")
+	}
+	return out, err
+}
+
+func TestAnAccessStringInOtherWordsIsNotWaitedForWithoutEnd(t *testing.T) {
+	a := newAccount(t, emulator.Config{})
+	s := a.setup(kinds()[0])
+	s.Clients.ElastiCache = otherWords{s.Clients.ElastiCache}
+	said := ""
+	s.Progress = func(what string) { said += what + "\n" }
+	a.must(only(s.Apply(t.Context())))
+	if !strings.Contains(said, "in other words: on everything") {
+		t.Errorf("it says %q", said)
 	}
 }

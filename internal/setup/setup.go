@@ -243,7 +243,7 @@ func (s *Setup) Plan(ctx context.Context) (Plan, error) {
 	if err := s.begin(ctx); err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN(), Role: s.RoleARN()}
+	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN(), Role: s.RoleARN(), Steps: []Step{}}
 	for _, t := range s.things() {
 		f, err := s.look(ctx, t)
 		if err != nil {
@@ -283,7 +283,7 @@ func (s *Setup) PlanDestroy(ctx context.Context) (Plan, error) {
 	if err := s.begin(ctx); err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN()}
+	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN(), Steps: []Step{}}
 	for _, t := range slices.Backward(s.things()) {
 		var f found
 		err := s.until(ctx, func() (err error) { // what is under way decides what there is to delete

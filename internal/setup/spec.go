@@ -98,7 +98,11 @@ func (s *Spec) complete() (*trust, error) {
 	}
 	wrong(s.User == "", "no user: give the name of the user to sign in as")
 	wrong(s.User == "default", "the user default cannot sign in with IAM: name another")
-	wrong(s.User != "" && (len(s.User) > maxName || !nameOfUser.MatchString(s.User)), "AWS takes no user %.60q for IAM: at most %d small letters, digits and hyphens, a letter first", s.User, maxName)
+	pattern := nameOfUser
+	if s.Service == rediam.MemoryDB {
+		pattern = nameOfCache
+	}
+	wrong(s.User != "" && (len(s.User) > maxName || !pattern.MatchString(s.User)), "AWS takes no user %.60q for IAM: at most %d small letters, digits and hyphens, a letter first", s.User, maxName)
 	wrong(s.Role != "" && !nameOfRole.MatchString(s.Role), "AWS takes no role %.80q: at most 64 letters, digits and any of +=,.@_-", s.Role)
 	wrong(s.Engine != "" && s.Engine != "valkey" && s.Engine != "redis", "the engine must be valkey or redis")
 	wrong(s.Version != "" && tooOld(cmp.Or(s.Engine, "valkey"), s.Version), "IAM needs Valkey 7.2 or Redis OSS 7.0, or newer")

@@ -48,6 +48,9 @@ func busy(status string) string {
 	return status
 }
 
+// accessString is what AWS may give back in other words: how is documented by examples.
+const accessString = "access string"
+
 const noUser = "off ~* -@all" // the access string of a default user whom nobody is
 
 // defaultUser is the user default of a group for Redis OSS, which has to have one and
@@ -56,7 +59,7 @@ const noUser = "off ~* -@all" // the access string of a default user whom nobody
 func (s *Setup) defaultUser() thing {
 	u := user{id: s.defaultID(), name: "default", engine: "redis", access: noUser, auth: "no-password"}
 	return thing{kind: "user", name: u.id, create: s.redis.createUser(u), await: s.awaitUser(u.id),
-		wants: []Difference{{What: "name", Want: "default"}, {What: "access string", Want: noUser}},
+		wants: []Difference{{What: "name", Want: "default"}, {What: accessString, Want: noUser}},
 		look: func(ctx context.Context) (f found, err error) {
 			is, err := s.redis.user(ctx, u.id)
 			if err != nil || is == nil {
@@ -69,7 +72,7 @@ func (s *Setup) defaultUser() thing {
 			on := !s.Spec.sameAccess(is.access, noUser) && isOn(is.access)
 			switch {
 			case f.ours && on:
-				f.differences = []Difference{{What: "access string", Is: is.access, Want: noUser}}
+				f.differences = []Difference{{What: accessString, Is: is.access, Want: noUser}}
 				f.fix = []Call{s.redis.changeUser(user{id: u.id, access: noUser})}
 			case is.name != "default" || on:
 				f.refused = refuse("delete it, or name another group with --group", "user %s is there, and is not a user default who is off", u.id)
@@ -97,7 +100,7 @@ func (s *Setup) appUser() thing {
 	}
 	u := user{id: s.Spec.User, name: s.Spec.User, engine: s.engine, access: access, auth: "iam"}
 	return thing{kind: "user", name: u.id, create: s.redis.createUser(u), await: s.awaitUser(u.id),
-		wants: []Difference{{What: "signs in with", Want: "IAM"}, {What: "access string", Want: access}},
+		wants: []Difference{{What: "signs in with", Want: "IAM"}, {What: accessString, Want: access}},
 		look: func(ctx context.Context) (f found, err error) {
 			is, err := s.redis.user(ctx, u.id)
 			if err != nil || is == nil {
@@ -131,7 +134,7 @@ func (s *Setup) compareUser(f *found, want, is user) {
 		}
 	}
 	if s.Spec.Access != "" && !s.Spec.sameAccess(is.access, want.access) || f.ours && !isOn(is.access) {
-		f.differences = append(f.differences, Difference{What: "access string", Is: is.access, Want: want.access, Left: !f.ours})
+		f.differences = append(f.differences, Difference{What: accessString, Is: is.access, Want: want.access, Left: !f.ours})
 		change.access, changed = want.access, true
 	}
 	if !f.ours && !isOn(is.access) {
