@@ -46,6 +46,7 @@ type cli struct {
 	ACL     aclCommand     `cmd:"" name:"acl" help:"Check and explain access strings of users."`
 	Rotate  rotateCommand  `cmd:"" help:"Rotate a password that Secrets Manager keeps."`
 	Setup   setupCommand   `cmd:"" help:"Make what a sign-in needs on AWS: user, group, cache and role."`
+	Migrate migrateCommand `cmd:"" help:"Take the clients of a password over to IAM."`
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 

@@ -109,8 +109,8 @@ Example:
   rediam setup destroy --cache orders --user orders-app`
 }
 
-func (c *setupTarget) target() target {
-	return target{Region: c.Region, RoleARN: c.RoleARN, ExternalID: c.ExternalID}
+func (c *setupTarget) location() location {
+	return location{Region: c.Region, RoleARN: c.RoleARN, ExternalID: c.ExternalID}
 }
 
 // setup is what the flags ask for, with clients of the SDK.
@@ -118,7 +118,7 @@ func (c *setupTarget) setup(ctx context.Context, t *terminal) (*setup.Setup, aws
 	if c.Poll <= 0 {
 		return nil, aws.Config{}, usageError{errors.New("--poll must be more than nothing")}
 	}
-	common := c.target()
+	common := c.location()
 	awsConfig, err := common.awsConfig(ctx)
 	if err == nil && awsConfig.Region == "" {
 		err = usageError{hinted{errors.New("no region"), "give --region, REDIAM_REGION or AWS_REGION"}}
@@ -257,7 +257,7 @@ func (c *setupApplyCommand) Run(running context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	common := c.target()
+	common := c.location()
 	common.CA = c.CA
 	if _, err := common.trust(); err != nil { // before anything is made
 		return usageError{err}
@@ -300,8 +300,8 @@ func (c *setupApplyCommand) Run(running context.Context, t *terminal) error {
 }
 
 // made is the target of those who sign in.
-func (c *setupApplyCommand) made(s *setup.Setup, endpoint string) target {
-	made := target{Service: s.Spec.Service, Cache: s.Spec.Cache, Serverless: s.Spec.Serverless, User: s.Spec.User, Region: s.Region, Endpoint: endpoint, CA: c.CA, RoleARN: c.RoleARN, ExternalID: c.ExternalID}
+func (c *setupApplyCommand) made(s *setup.Setup, endpoint string) location {
+	made := location{Service: s.Spec.Service, Cache: s.Spec.Cache, Serverless: s.Spec.Serverless, User: s.Spec.User, Region: s.Region, Endpoint: endpoint, CA: c.CA, RoleARN: c.RoleARN, ExternalID: c.ExternalID}
 	if c.Trust != "" { // somebody else's credentials
 		made.RoleARN, made.ExternalID = "", ""
 	}
@@ -313,7 +313,7 @@ func (c *setupApplyCommand) made(s *setup.Setup, endpoint string) target {
 
 // targetLines are export lines of a target. What it has not is empty, so that nothing
 // of another stays.
-func targetLines(t target) (lines string) {
+func targetLines(t location) (lines string) {
 	for _, v := range []struct{ name, value string }{
 		{"SERVICE", string(t.Service)}, {"CACHE", t.Cache}, {"SERVERLESS", fmt.Sprint(t.Serverless)}, {"USER", t.User}, {"REGION", t.Region}, {"ENDPOINT", t.Endpoint},
 		{"ROLE_ARN", t.RoleARN}, {"EXTERNAL_ID", t.ExternalID},
@@ -328,7 +328,7 @@ func targetLines(t target) (lines string) {
 
 // examine has the doctor sign in, if it may be who signs in. It cannot be an instance,
 // a function or a pod: then IAM is asked what those may.
-func (c *setupApplyCommand) examine(ctx context.Context, t *terminal, s *setup.Setup, made target, result *setupReport) error {
+func (c *setupApplyCommand) examine(ctx context.Context, t *terminal, s *setup.Setup, made location, result *setupReport) error {
 	if !c.Doctor {
 		return nil
 	}
@@ -338,8 +338,7 @@ func (c *setupApplyCommand) examine(ctx context.Context, t *terminal, s *setup.S
 	if s.Mine() {
 		c.awaitRole(ctx, t, made)
 	}
-	made.Timeout = 30 * time.Second
-	d := &doctorCommand{target: made, Format: c.Format}
+	d := &doctorCommand{target: target{location: made, Timeout: 30 * time.Second}, Format: c.Format}
 	if c.Format == "text" {
 		fmt.Fprintln(t.stdout)
 		return d.Run(ctx, t)
@@ -355,7 +354,7 @@ func (c *setupApplyCommand) examine(ctx context.Context, t *terminal, s *setup.S
 const roleDelay = time.Minute
 
 // awaitRole waits until the role can be assumed. What else is wrong, the doctor says.
-func (c *setupApplyCommand) awaitRole(ctx context.Context, t *terminal, made target) {
+func (c *setupApplyCommand) awaitRole(ctx context.Context, t *terminal, made location) {
 	awsConfig, err := made.awsConfig(ctx)
 	if err != nil {
 		return
@@ -375,7 +374,7 @@ func (c *setupApplyCommand) awaitRole(ctx context.Context, t *terminal, made tar
 }
 
 func (c *setupApplyCommand) simulate(ctx context.Context, t *terminal, s *setup.Setup) error {
-	common := c.target()
+	common := c.location()
 	awsConfig, err := common.awsConfig(ctx)
 	if err != nil {
 		return err
