@@ -13,14 +13,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/memorydb"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/rediam/rediam"
-	"github.com/rediam/rediam/internal/account"
 	"github.com/rediam/rediam/internal/doctor"
 	"github.com/rediam/rediam/internal/setup"
 )
@@ -114,9 +112,9 @@ func (c *setupTarget) location() location {
 }
 
 // setup is what the flags ask for, with clients of the SDK.
-func (c *setupTarget) setup(ctx context.Context, t *terminal) (*setup.Setup, aws.Config, error) {
+func (c *setupTarget) setup(ctx context.Context, t *terminal) (*setup.Setup, error) {
 	if c.Poll <= 0 {
-		return nil, aws.Config{}, usageError{errors.New("--poll must be more than nothing")}
+		return nil, usageError{errors.New("--poll must be more than nothing")}
 	}
 	common := c.location()
 	awsConfig, err := common.awsConfig(ctx)
@@ -125,17 +123,17 @@ func (c *setupTarget) setup(ctx context.Context, t *terminal) (*setup.Setup, aws
 	}
 	return &setup.Setup{Region: awsConfig.Region, Poll: c.Poll, Progress: func(what string) { t.say("%s", printable(what)) },
 		Clients: setup.Clients{STS: sts.NewFromConfig(awsConfig), IAM: iam.NewFromConfig(awsConfig), ElastiCache: elasticache.NewFromConfig(awsConfig), MemoryDB: memorydb.NewFromConfig(awsConfig)},
-		Spec:    setup.Spec{Service: c.Service, Serverless: c.Serverless, Cache: c.Cache, User: c.User, Role: c.Role, Group: c.Group}}, awsConfig, err
+		Spec:    setup.Spec{Service: c.Service, Serverless: c.Serverless, Cache: c.Cache, User: c.User, Role: c.Role, Group: c.Group}}, err
 }
 
-func (c *setupSpec) setup(ctx context.Context, t *terminal) (*setup.Setup, aws.Config, error) {
-	s, awsConfig, err := c.setupTarget.setup(ctx, t)
+func (c *setupSpec) setup(ctx context.Context, t *terminal) (*setup.Setup, error) {
+	s, err := c.setupTarget.setup(ctx, t)
 	if err == nil {
 		s.Spec.Access, s.Spec.Trust = c.Access, c.Trust
 		s.Spec.Engine, s.Spec.Version, s.Spec.NodeType = c.Engine, c.EngineVersion, c.NodeType
 		s.Spec.SubnetGroup, s.Spec.Subnets, s.Spec.SecurityGroups = c.SubnetGroup, c.Subnets, c.SecurityGroups
 	}
-	return s, awsConfig, err
+	return s, err
 }
 
 // said turns what package setup says into what report prints.
@@ -153,7 +151,7 @@ func said(err error) error {
 func (c *setupPlanCommand) Run(ctx context.Context, t *terminal) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	s, _, err := c.setup(ctx, t)
+	s, err := c.setup(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -253,7 +251,7 @@ func agreed(ctx context.Context, t *terminal, question string) error {
 func (c *setupApplyCommand) Run(running context.Context, t *terminal) error {
 	ctx, cancel := context.WithTimeout(running, c.Timeout)
 	defer cancel()
-	s, _, err := c.setup(ctx, t)
+	s, err := c.setup(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -381,8 +379,7 @@ func (c *setupApplyCommand) simulate(ctx context.Context, t *terminal, s *setup.
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	clients := account.Clients{IAM: iam.NewFromConfig(awsConfig)}
-	verdicts, err := clients.Simulate(ctx, s.RoleARN(), string(s.Spec.Service)+":Connect", s.CacheARN(), s.UserARN())
+	verdicts, err := clientsIn(awsConfig, s.Region).Simulate(ctx, s.RoleARN(), string(s.Spec.Service)+":Connect", s.CacheARN(), s.UserARN())
 	if err != nil {
 		t.say("IAM was not asked whether the role may connect: %s", printable(err.Error()))
 		return nil
@@ -399,7 +396,7 @@ func (c *setupApplyCommand) simulate(ctx context.Context, t *terminal, s *setup.
 func (c *setupDestroyCommand) Run(ctx context.Context, t *terminal) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	s, _, err := c.setup(ctx, t)
+	s, err := c.setup(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -91,8 +91,15 @@ func (e elastiCache) group(ctx context.Context, id string) (*group, error) {
 		return nil, err
 	}
 	g := out.UserGroups[0]
+	caches, kind, others := g.ReplicationGroups, ServerlessCache, g.ServerlessCaches
+	if e.serverless {
+		caches, kind, others = g.ServerlessCaches, ReplicationGroup, g.ReplicationGroups
+	}
+	for _, name := range others { // which may be the same
+		caches = append(caches, string(kind)+" "+name)
+	}
 	return &group{id: aws.ToString(g.UserGroupId), engine: strings.ToLower(aws.ToString(g.Engine)), status: aws.ToString(g.Status), arn: aws.ToString(g.ARN),
-		users: g.UserIds, caches: append(g.ReplicationGroups, g.ServerlessCaches...)}, nil
+		users: g.UserIds, caches: caches}, nil
 }
 
 func (e elastiCache) createGroup(g group) Call {

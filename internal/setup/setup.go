@@ -139,8 +139,19 @@ func (s *Setup) decide(ctx context.Context) error {
 			s.groupID = has[0]
 		}
 	}
-	if s.groupID == openAccess || s.groupID == publicGroup {
-		return refuse("name another with --group", "AWS lets nobody change the %s %s", s.groupWord(), s.groupID)
+	switch {
+	case s.groupID == publicGroup:
+		return refuse("sign in as default.iam-user, who is in it, or give the cache another user group", "%s has the user group %s, which AWS lets nobody change", s.title(), publicGroup)
+	case s.groupID == openAccess:
+		return refuse("name another with --group", "AWS lets nobody change the ACL %s", openAccess)
+	case s.leaving && s.Spec.Group == "" && (s.cache == nil || len(s.cache.groups) == 0):
+		u, err := s.redis.user(ctx, s.Spec.User) // who may know the group that --group named once
+		if err != nil {
+			return explain("look at user "+s.Spec.User, err)
+		}
+		if u != nil && len(u.groups) == 1 {
+			s.groupID = u.groups[0]
+		}
 	}
 	if s.Spec.Service == rediam.MemoryDB { // its users have no engine
 		return nil

@@ -85,7 +85,7 @@ func TestAnInterruptedRunIsGoneOnWith(t *testing.T) {
 			a := newAccount(t, emulator.Config{})
 			before := a.inventory()
 			specs := kinds()
-			specs[0].Trust = "ec2"
+			specs[0].Trust, specs[1].Group = "ec2", "people"
 			for _, spec := range specs {
 				t.Run(nameOf(spec), func(t *testing.T) {
 					a.t = t
@@ -115,7 +115,9 @@ func TestAnInterruptedRunIsGoneOnWith(t *testing.T) {
 						t.Errorf("it made %d calls only: nothing was interrupted", n)
 					}
 					for n = 1; interrupted(n, destroy); n++ {
-						a.destroy(spec)
+						rest := spec
+						rest.Group = "" // it is found
+						a.destroy(rest)
 						a.unchanged(before)
 						a.apply(spec)
 					}

@@ -66,7 +66,7 @@ func code(answered smithy.APIError) string {
 
 var passingCodes = []string{
 	"InvalidUserState", "InvalidUserGroupState", "InvalidACLState", "InvalidReplicationGroupState", "InvalidServerlessCacheState", "InvalidClusterState",
-	"ConcurrentModification", "EntityTemporarilyUnmodifiable", "NoSuchEntity", // IAM is looked at again before each try
+	"ConcurrentModification", "EntityTemporarilyUnmodifiable", "NoSuchEntity", "DeleteConflict", // IAM is looked at again before each try
 	"Throttling", "Throttled", "TooManyRequests", "RequestLimitExceeded", "RequestTimeout", "InternalServiceError", "InternalFailure", "ServiceUnavailable",
 }
 
