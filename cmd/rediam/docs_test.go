@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/alecthomas/kong"
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/internal/installed"
+)
+
+const root = "../../"
+
+// pages are what people read, by path.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	pages := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md", "*/README.md", "*/*/README.md"} {
+		files, err := filepath.Glob(root + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages[strings.TrimPrefix(file, root)] = string(text)
+		}
+	}
+	if len(pages) < 20 {
+		t.Fatalf("found %d pages only: the search has gone blind", len(pages))
+	}
+	return pages
+}
+
+var fenced = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
+
+// blocks are the texts of a page that are for a shell, or may be.
+func blocks(page string) (blocks []string) {
+	for _, block := range fenced.FindAllStringSubmatch(page, -1) {
+		if slices.Contains([]string{"", "sh", "console"}, block[1]) {
+			blocks = append(blocks, block[2])
+		}
+	}
+	return blocks
+}
+
+// typed is what of a block is typed: the lines behind a prompt, with those that they go
+// on in, and all of it where there is no prompt.
+func typed(block string) string {
+	if !regexp.MustCompile(`(?m)^\$ `).MatchString(block) {
+		return block
+	}
+	return strings.ReplaceAll(strings.Join(regexp.MustCompile(`(?m)^\$ (.*\\\n)*.*\n`).FindAllString(block, -1), ""), "$ ", "")
+}
+
+// calls are the words of every program that a text in the language of shells starts,
+// also within $(…). Every variable has a value that nothing but a name could have.
+func calls(text string) (calls [][]string, err error) {
+	file, err := syntax.NewParser().Parse(strings.NewReader(text), "")
+	if err != nil {
+		return nil, err
+	}
+	config := &expand.Config{
+		Env:      expand.FuncEnviron(func(string) string { return "variable" }),
+		CmdSubst: func(io.Writer, *syntax.CmdSubst) error { return nil },
+	}
+	syntax.Walk(file, func(node syntax.Node) bool {
+		if call, ok := node.(*syntax.CallExpr); ok && len(call.Args) > 0 {
+			words, failed := expand.Fields(config, call.Args...)
+			err = failed
+			if len(words) > 0 { // more than a $(…), which is here without an answer
+				calls = append(calls, words)
+			}
+		}
+		return err == nil
+	})
+	return calls, err
+}
+
+// What may stand before rediam where it is started: that of cron among it.
+var before = regexp.MustCompile(`^(go run |time |env |[0-9*]+ )*$`)
+
+// arguments are those of rediam, if that is what is started.
+func arguments(words []string) (args []string, ok bool) {
+	i := slices.IndexFunc(words, func(word string) bool { return path.Base(word) == "rediam" })
+	if i < 0 || !before.MatchString(strings.Join(append(slices.Clone(words[:i]), ""), " ")) {
+		return nil, false
+	}
+	return words[i+1:], true
+}
+
+// parsed is what the program says of its arguments before it does anything.
+func parsed(args []string) error {
+	helped := false
+	parser, err := kong.New(new(cli), kong.Writers(io.Discard, io.Discard), kong.Exit(func(int) { helped = true }))
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(args); !helped {
+		return err
+	}
+	return nil
+}
+
+func TestEveryCommandOfThePagesIsOneThatTheProgramTakes(t *testing.T) {
+	found, inText := 0, 0
+	for name, page := range pages(t) {
+		for _, block := range blocks(page) {
+			all, err := calls(typed(block))
+			if err != nil && regexp.MustCompile(`(?m)^\s*(\$ |go run \S*/)?rediam `).MatchString(block) {
+				t.Errorf("%s: %v in\n%s", name, err, block)
+			}
+			for _, words := range all {
+				if args, ok := arguments(words); ok {
+					found++
+					if err := parsed(args); err != nil {
+						t.Errorf("%s: %q: %v", name, words, err)
+					}
+				}
+			}
+		}
+		// In a sentence a command may lack what it needs, but nothing that it has is unknown.
+		for _, words := range inline(page) {
+			if args, ok := arguments(words); ok {
+				inText++
+				if err := parsed(args); err != nil && !lacks.MatchString(err.Error()) {
+					t.Errorf("%s: %q: %v", name, words, err)
+				}
+			}
+		}
+	}
+	if found < 40 || inText < 80 {
+		t.Errorf("found %d commands in blocks and %d in sentences: the search has gone blind", found, inText)
+	}
+}
+
+var lacks = regexp.MustCompile(`^(--\S+: )?(missing|expected) `)
+
+// inline are the commands in the sentences of a page.
+func inline(page string) (all [][]string) {
+	for _, code := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(fenced.ReplaceAllString(page, ""), -1) {
+		if found, err := calls(strings.ReplaceAll(code[1], `\|`, "|")); err == nil {
+			all = append(all, found...)
+		}
+	}
+	return all
+}
+
+func TestEveryTargetAndTestOfThePagesExists(t *testing.T) {
+	makefile, err := os.ReadFile(root + "Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets, tests := 0, 0
+	for name, page := range pages(t) {
+		all := inline(page)
+		for _, block := range blocks(page) {
+			found, _ := calls(typed(block))
+			all = append(all, found...)
+		}
+		for _, words := range all {
+			switch {
+			case words[0] == "make":
+				for _, target := range words[1:] {
+					targets++
+					if !strings.Contains(target, "=") && !strings.Contains(string(makefile), "\n"+target+":") {
+						t.Errorf("%s: there is no make %s", name, target)
+					}
+				}
+			case words[0] == "go" && len(words) > 2:
+				tests++
+				goes(t, name, words)
+			}
+		}
+	}
+	if targets < 20 || tests < 20 {
+		t.Errorf("found %d targets of make and %d commands of go: the search has gone blind", targets, tests)
+	}
+}
+
+// goes reports packages that are not there, and tests that they do not have.
+func goes(t *testing.T, page string, words []string) {
+	t.Helper()
+	var sources []byte
+	for _, word := range words {
+		if dir, all := strings.CutSuffix(word, "..."); !all && (word == "." || strings.HasPrefix(word, "./")) {
+			files, err := filepath.Glob(root + dir + "/*.go")
+			if err != nil || len(files) == 0 {
+				t.Errorf("%s: %q: %s is no package", page, words, dir)
+			}
+			for _, file := range files {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sources = append(sources, text...)
+			}
+		}
+	}
+	for flag, kind := range map[string]string{"-run": "Test", "-bench": "Benchmark"} {
+		i := slices.Index(words, flag) + 1
+		if i == 0 || words[i] == "^$" || sources == nil {
+			continue
+		}
+		pattern, _, _ := strings.Cut(words[i], "/")
+		function := regexp.MustCompile(`(?m)^func (`+kind+`\w+)\(`).FindAllSubmatch(sources, -1)
+		if !slices.ContainsFunc(function, func(f [][]byte) bool { return regexp.MustCompile(pattern).Match(f[1]) }) {
+			t.Errorf("%s: %q: no %s has that name", page, words, kind)
+		}
+	}
+}
+
+func TestEveryLinkOfThePagesLeadsSomewhere(t *testing.T) {
+	pages, found := pages(t), 0
+	for name, page := range pages {
+		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(fenced.ReplaceAllString(page, ""), -1) {
+			if strings.Contains(link[1], "://") {
+				continue
+			}
+			found++
+			file, anchor, _ := strings.Cut(link[1], "#")
+			target := path.Join(path.Dir(name), file)
+			if file == "" {
+				target = name
+			}
+			if _, err := os.Stat(root + target); err != nil {
+				t.Errorf("%s: %v", name, err)
+			} else if anchor != "" && !slices.Contains(anchors(pages[target]), anchor) {
+				t.Errorf("%s: %s has no heading for #%s", name, target, anchor)
+			}
+		}
+	}
+	if found < 100 {
+		t.Errorf("found %d links only: the search has gone blind", found)
+	}
+}
+
+// anchors are the names that GitHub gives to the headings of a page.
+func anchors(page string) (anchors []string) {
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(fenced.ReplaceAllString(page, ""), -1) {
+		anchors = append(anchors, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, heading[1]))
+	}
+	return anchors
+}
+
+func TestTheREADMEIsShort(t *testing.T) {
+	if lines := strings.Count(pages(t)["README.md"], "\n"); lines > 150 {
+		t.Errorf("it has %d lines, want at most 150", lines)
+	}
+}
+
+// What the pages show of a terminal is what it shows: … stands for any text, and in a
+// line of its own for any lines. A command without an output is run for the next ones.
+func TestWhatThePagesShowIsWhatTheProgramSays(t *testing.T) {
+	shown := regexp.MustCompile(`(?m)^\$ ((?:.*\\\n)*.*)\n((?:[^$\n].*\n|\n)*)`)
+	for page, want := range map[string]int{"README.md": 4, "docs/commands.md": 5} {
+		t.Run(page, func(t *testing.T) {
+			srv := emulator.Start(t)
+			dir := t.TempDir()
+			found := 0
+			for _, block := range blocks(pages(t)[page]) {
+				for _, show := range shown.FindAllStringSubmatch(block, -1) {
+					command, says := strings.ReplaceAll(show[1], "go run ./cmd/rediam demo", "rediam demo --once --engine embedded"), show[2]
+					if regexp.MustCompile(`^(make|go|aws|\.|rediam emulate) `).MatchString(command) {
+						continue
+					}
+					if strings.Contains(command, "redis-cli") {
+						installed.Path(t, "redis-cli")
+					}
+					found++
+					cmd := exec.Command("sh", "-c", command)
+					cmd.Dir, cmd.Env = dir, append(os.Environ(), srv.Environ()...)
+					out, err := cmd.CombinedOutput()
+					pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(says)), "…", ".*")
+					pattern = regexp.MustCompile(`(?m)^\.\*$`).ReplaceAllString(pattern, "(?s:.*)")
+					if !regexp.MustCompile(`^` + pattern + `$`).Match(bytes.TrimSpace(out)) {
+						t.Errorf("%s\n%s(%v), the page has\n%s", command, out, err, says)
+					}
+				}
+			}
+			if found != want {
+				t.Errorf("ran %d commands, want %d", found, want)
+			}
+		})
+	}
+}
