@@ -68,15 +68,16 @@ func typed(block string) string {
 }
 
 // calls are the words of every program that a text in the language of shells starts,
-// also within $(…). Every variable has a value that nothing but a name could have.
+// also within $(…) and <(…). Every variable has a value that nothing but a name could have.
 func calls(text string) (calls [][]string, err error) {
 	file, err := syntax.NewParser().Parse(strings.NewReader(text), "")
 	if err != nil {
 		return nil, err
 	}
 	config := &expand.Config{
-		Env:      expand.FuncEnviron(func(string) string { return "variable" }),
-		CmdSubst: func(io.Writer, *syntax.CmdSubst) error { return nil },
+		Env:       expand.FuncEnviron(func(string) string { return "variable" }),
+		CmdSubst:  func(io.Writer, *syntax.CmdSubst) error { return nil },
+		ProcSubst: func(*syntax.ProcSubst) (string, error) { return "file", nil },
 	}
 	syntax.Walk(file, func(node syntax.Node) bool {
 		if call, ok := node.(*syntax.CallExpr); ok && len(call.Args) > 0 {
@@ -304,5 +305,77 @@ func TestWhatThePagesShowIsWhatTheProgramSays(t *testing.T) {
 				t.Errorf("ran %d commands, want %d", found, want)
 			}
 		})
+	}
+}
+
+// Every command's own help has an example, which is held to the same.
+func TestEveryExampleOfTheHelpIsOneThatTheProgramTakes(t *testing.T) {
+	parser, err := kong.New(new(cli))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range parser.Model.Leaves(true) {
+		found := 0
+		for _, example := range regexp.MustCompile(`(?m)(^  .*\n?)+`).FindAllString(command.Detail, -1) {
+			all, err := calls(example)
+			if err != nil {
+				t.Errorf("%s: %v in\n%s", command.FullPath(), err, example)
+			}
+			for _, words := range all {
+				if args, ok := arguments(words); ok {
+					found++
+					if err := parsed(args); err != nil {
+						t.Errorf("%s: %q: %v", command.FullPath(), words, err)
+					}
+				}
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s: its help has no example", command.FullPath())
+		}
+	}
+}
+
+// What docs/emulator.md does with a token of the emulator's own issuer.
+func TestTheIdentityProviderOfThePageAboutTheEmulatorWorks(t *testing.T) {
+	for _, program := range []string{"aws", "curl", "jq"} {
+		installed.Path(t, program)
+	}
+	all := blocks(pages(t)["docs/emulator.md"])
+	i := slices.IndexFunc(all, func(block string) bool { return strings.Contains(block, "create-open-id-connect-provider") })
+	if i < 0 {
+		t.Fatal("the page has no such block")
+	}
+	srv := emulator.Start(t)
+	provider := "arn:aws:iam::123456789012:oidc-provider/" + strings.TrimPrefix(srv.Issuer(), "https://")
+	if err := srv.PutRole(emulator.Role{Name: "pod", Trust: `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"Federated": "` + provider + `"}, "Action": "sts:AssumeRoleWithWebIdentity"}}`}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-ec", all[i])
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(append(os.Environ(), srv.Environ()...), "HOME="+cmd.Dir)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "assumed-role/pod/") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestEveryDependencyHasItsLine(t *testing.T) {
+	module, err := os.ReadFile(root + "go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := pages(t)["docs/dependencies.md"]
+	found := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(string(module), -1)
+	for _, direct := range found {
+		name := direct[1]
+		if short, ok := strings.CutPrefix(name, "github.com/aws/aws-sdk-go-v2/"); ok {
+			name = "…/" + short
+		}
+		if !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("%s has none", name)
+		}
+	}
+	if len(found) < 20 {
+		t.Errorf("found %d dependencies only: the search has gone blind", len(found))
 	}
 }

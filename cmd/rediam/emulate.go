@@ -47,7 +47,7 @@ It listens on loopback unless told otherwise and keeps no data: it is not for pr
 
 Example:
 
-  rediam emulate --env-file rediam.env &
+  rediam emulate --env-file rediam.env    # in one terminal, the rest in another
   . ./rediam.env
   REDISCLI_AUTH="$(rediam token)" redis-cli --tls --cacert "$REDIAM_CA" \
     -p "${REDIAM_ENDPOINT##*:}" --user "$REDIAM_USER" PING`

@@ -22,7 +22,7 @@ func TestEveryCommandOfThePageAboutSetupIsRun(t *testing.T) {
 			continue
 		}
 		for line := range strings.Lines(block) {
-			command := strings.TrimSuffix(strings.TrimSpace(line), " &")
+			command, _, _ := strings.Cut(strings.TrimSpace(line), "    #")
 			if !strings.HasPrefix(command, "rediam ") {
 				continue
 			}
