@@ -180,13 +180,18 @@ func TestATemplateChangesNothingThatIsThere(t *testing.T) {
 	a.says(err, "nothing to make", "")
 }
 
-// A role that is there gets the policy from the template.
-func TestATemplateGivesThePolicyToARoleThatIsThere(t *testing.T) {
+// Of a role and its policy one may be there already.
+func TestATemplateMakesTheRestOfARoleAndItsPolicy(t *testing.T) {
 	a := newAccount(t, emulator.Config{})
 	spec := kinds()[0]
 	spec.Trust = "lambda"
 	a.must(only(a.IAM.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("orders-app"), AssumeRolePolicyDocument: aws.String(openTrust)})))
 	a.make(a.template(spec, "cloudformation"))
+	other := spec
+	other.Role = "more"
+	if text := string(a.template(other, "cloudformation")); !strings.Contains(text, `"arn:aws:iam::123456789012:policy/elasticache-orders-orders-app-us-east-1"`) || strings.Contains(text, "AWS::IAM::ManagedPolicy") {
+		t.Errorf("another role has the template %s", text)
+	}
 	if got := a.signIn(spec, a.as(spec), "SET a b"); got != "+OK" {
 		t.Errorf("SET says %q", got)
 	}
