@@ -50,6 +50,10 @@ type cli struct {
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 
+	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes the commands and flags of rediam."`
+	Complete   completeCommand   `cmd:"" hidden:""`
+	Man        manCommand        `cmd:"" hidden:"" help:"Write the manual pages into a directory."`
+
 	Verbose bool `short:"v" help:"Log more, to stderr."`
 }
 
