@@ -3,6 +3,7 @@ package setup
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,7 +16,7 @@ import (
 func (s *Setup) Remaining(ctx context.Context) []string {
 	all := s.remainingOfTrust(ctx)
 	if s.cache != nil && len(s.cache.securityGroups) > 0 {
-		_, port, _ := strings.Cut(s.cache.endpoint, ":")
+		_, port, _ := net.SplitHostPort(s.cache.endpoint)
 		all = append(all, fmt.Sprintf("let the workload's security group reach the cache: aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port %s --source-group sg-OF-THE-WORKLOAD", s.cache.securityGroups[0], port))
 	} else {
 		all = append(all, "let the workload's security group reach the port of the cache, in the cache's security group")

@@ -92,10 +92,10 @@ func (s *Spec) complete() (*trust, error) {
 	wrong(s.Service == rediam.MemoryDB && s.Serverless, "MemoryDB has no serverless caches")
 	wrong(s.Cache == "", "no cache: give the name of one that is there, or that is to be made")
 	wrong(strings.ContainsAny(s.Cache, ".:/"), "the cache is named by its name, not by an endpoint or ARN")
-	for what, name := range map[string]string{"cache": s.Cache, "user group or ACL": s.Group} {
-		wrong(name != "" && !strings.ContainsAny(name, ".:/") && (len(name) > maxName || !nameOfCache.MatchString(name)),
-			"AWS takes no %s %.60q: at most %d letters, digits and single hyphens, a letter first", what, name, maxName)
-	}
+	const rule = "at most 40 letters, digits and single hyphens, a letter first"
+	bad := func(name string) bool { return name != "" && (len(name) > maxName || !nameOfCache.MatchString(name)) }
+	wrong(bad(s.Cache) && !strings.ContainsAny(s.Cache, ".:/"), "AWS takes no cache %.60q: %s", s.Cache, rule)
+	wrong(bad(s.Group), "AWS takes no user group or ACL %.60q: %s", s.Group, rule)
 	wrong(s.User == "", "no user: give the name of the user to sign in as")
 	wrong(s.User == "default", "the user default cannot sign in with IAM: name another")
 	pattern := nameOfUser

@@ -130,17 +130,19 @@ func (p Plan) cloudFormation() ([]byte, error) {
 	last := ""
 	for _, s := range p.Steps {
 		for _, c := range s.Calls {
-			if c.Operation == "AttachRolePolicy" && resources["Policy"] != nil {
-				role := resources["Role"]
-				if role == nil { // it is there; the policy says so
-					resources["Policy"].Properties["Roles"] = []any{c.members()["RoleName"]}
-				} else {
-					role.Properties["ManagedPolicyArns"], role.DependsOn = []any{map[string]any{"Ref": "Policy"}}, ""
-				}
+			policy, role, profile := resources["Policy"], resources["Role"], resources["InstanceProfile"]
+			switch {
+			case c.Operation == "AttachRolePolicy" && role != nil && policy != nil:
+				role.Properties["ManagedPolicyArns"], role.DependsOn = []any{map[string]any{"Ref": "Policy"}}, ""
 				continue
-			}
-			if c.Operation == "AddRoleToInstanceProfile" && resources["InstanceProfile"] != nil {
-				resources["InstanceProfile"].Properties["Roles"] = []any{c.members()["RoleName"]}
+			case c.Operation == "AttachRolePolicy" && role != nil:
+				role.Properties["ManagedPolicyArns"] = []any{c.members()["PolicyArn"]}
+				continue
+			case c.Operation == "AttachRolePolicy" && policy != nil:
+				policy.Properties["Roles"] = []any{c.members()["RoleName"]}
+				continue
+			case c.Operation == "AddRoleToInstanceProfile" && profile != nil:
+				profile.Properties["Roles"] = []any{c.members()["RoleName"]}
 				continue
 			}
 			t, ok := stackTypes[c.Service+" "+c.Operation]
@@ -154,8 +156,9 @@ func (p Plan) cloudFormation() ([]byte, error) {
 				id = "DefaultUser"
 			case id == "":
 				id = "User"
-			case id == "Cache":
-				r.DeletionPolicy, r.UpdatePolicy = "Retain", "Retain" // it has data
+			}
+			if c.Service != "iam" { // the cache has data, and a group that is in use cannot be deleted
+				r.DeletionPolicy, r.UpdatePolicy = "Retain", "Retain"
 			}
 			resources[id], last = r, id
 		}

@@ -180,53 +180,59 @@ func TestATemplateChangesNothingThatIsThere(t *testing.T) {
 	a.says(err, "nothing to make", "")
 }
 
-// A role that is there gets the policy from the template.
-func TestATemplateGivesThePolicyToARoleThatIsThere(t *testing.T) {
+// Of a role and its policy one may be there already.
+func TestATemplateMakesTheRestOfARoleAndItsPolicy(t *testing.T) {
 	a := newAccount(t, emulator.Config{})
 	spec := kinds()[0]
 	spec.Trust = "lambda"
 	a.must(only(a.IAM.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("orders-app"), AssumeRolePolicyDocument: aws.String(openTrust)})))
 	a.make(a.template(spec, "cloudformation"))
+	other := spec
+	other.Role = "more"
+	if text := string(a.template(other, "cloudformation")); !strings.Contains(text, `"arn:aws:iam::123456789012:policy/elasticache-orders-orders-app-us-east-1"`) || strings.Contains(text, "AWS::IAM::ManagedPolicy") {
+		t.Errorf("another role has the template %s", text)
+	}
 	if got := a.signIn(spec, a.as(spec), "SET a b"); got != "+OK" {
 		t.Errorf("SET says %q", got)
 	}
 }
 
-// The script runs with every AWS CLI of this machine, Debian's among them, which is
-// older than serverless caches and MemoryDB's engines. What it makes, destroy takes away.
+// The script runs with the AWS CLI; for a replication group with Debian's, if that is
+// there, which is older than serverless caches and MemoryDB's engines. What it makes,
+// destroy takes away.
 func TestTheScriptOfTheTemplateSignsIn(t *testing.T) {
 	first := installed.Path(t, "aws")
 	specs := kinds()
 	specs[1].Trust, specs[3].Trust = "ec2", "ecs"
-	for _, cli := range slices.Compact([]string{first, "/usr/bin/aws"}) {
-		if _, err := exec.LookPath(cli); err != nil {
-			continue
+	second := "/usr/bin/aws"
+	if _, err := exec.LookPath(second); err != nil {
+		second = first
+	}
+	for _, spec := range specs[1:] {
+		cli := second
+		if spec.Serverless || spec.Service != "" {
+			cli = first
 		}
-		for _, spec := range specs[1:] {
-			if (spec.Serverless || spec.Service != "") && cli != first {
-				continue
+		t.Run(filepath.Dir(cli)+" "+nameOf(spec), func(t *testing.T) {
+			a := newAccount(t, emulator.Config{Engine: "embedded"})
+			before := a.inventory()
+			dir := t.TempDir()
+			a.must(os.WriteFile(filepath.Join(dir, "aws"), []byte("#!/bin/sh\nexec "+cli+" --endpoint-url "+a.URL()+" \"$@\"\n"), 0o700),
+				os.WriteFile(filepath.Join(dir, "setup.sh"), a.template(spec, "cli"), 0o600))
+			script := exec.CommandContext(t.Context(), "sh", filepath.Join(dir, "setup.sh"))
+			script.Env = append(append(os.Environ(), a.Environ()...), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+dir, "AWS_EC2_METADATA_DISABLED=true")
+			if out, err := script.CombinedOutput(); err != nil || len(out) > 0 {
+				t.Fatalf("%v: %s", err, out)
 			}
-			t.Run(filepath.Dir(cli)+" "+nameOf(spec), func(t *testing.T) {
-				a := newAccount(t, emulator.Config{Engine: "embedded"})
-				before := a.inventory()
-				dir := t.TempDir()
-				a.must(os.WriteFile(filepath.Join(dir, "aws"), []byte("#!/bin/sh\nexec "+cli+" --endpoint-url "+a.URL()+" \"$@\"\n"), 0o700),
-					os.WriteFile(filepath.Join(dir, "setup.sh"), a.template(spec, "cli"), 0o600))
-				script := exec.CommandContext(t.Context(), "sh", filepath.Join(dir, "setup.sh"))
-				script.Env = append(append(os.Environ(), a.Environ()...), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+dir, "AWS_EC2_METADATA_DISABLED=true")
-				if out, err := script.CombinedOutput(); err != nil || len(out) > 0 {
-					t.Fatalf("%v: %s", err, out)
-				}
-				if plan, err := a.setup(spec).Plan(t.Context()); err != nil || !plan.Nothing() {
-					t.Errorf("setup would do %+v, %v", plan, err)
-				}
-				if got := a.signIn(spec, a.as(spec), "SET a b"); got != "+OK" {
-					t.Errorf("SET says %q", got)
-				}
-				a.destroy(spec)
-				a.unchanged(before)
-			})
-		}
+			if plan, err := a.setup(spec).Plan(t.Context()); err != nil || !plan.Nothing() {
+				t.Errorf("setup would do %+v, %v", plan, err)
+			}
+			if got := a.signIn(spec, a.as(spec), "SET a b"); got != "+OK" {
+				t.Errorf("SET says %q", got)
+			}
+			a.destroy(spec)
+			a.unchanged(before)
+		})
 	}
 }
 
