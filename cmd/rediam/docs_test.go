@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,12 @@ import (
 	"unicode"
 
 	"github.com/alecthomas/kong"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/memorydb"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
 
@@ -51,7 +58,7 @@ var fenced = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
 // blocks are the texts of a page that are for a shell, or may be.
 func blocks(page string) (blocks []string) {
 	for _, block := range fenced.FindAllStringSubmatch(page, -1) {
-		if slices.Contains([]string{"", "sh", "console"}, block[1]) {
+		if slices.Contains([]string{"", "sh", "bash", "shell", "console"}, block[1]) {
 			blocks = append(blocks, block[2])
 		}
 	}
@@ -93,7 +100,7 @@ func calls(text string) (calls [][]string, err error) {
 }
 
 // What may stand before rediam where it is started: that of cron among it.
-var before = regexp.MustCompile(`^(go run |time |env |[0-9*]+ )*$`)
+var before = regexp.MustCompile(`^(go run |time |env |exec |sudo |nohup |[0-9*]+ )*$`)
 
 // arguments are those of rediam, if that is what is started.
 func arguments(words []string) (args []string, ok bool) {
@@ -120,6 +127,9 @@ func parsed(args []string) error {
 func TestEveryCommandOfThePagesIsOneThatTheProgramTakes(t *testing.T) {
 	found, inText := 0, 0
 	for name, page := range pages(t) {
+		if all := regexp.MustCompile("(?m)^\\s*(```|~~~)").FindAllString(page, -1); len(all) != 2*len(fenced.FindAllString(page, -1)) {
+			t.Errorf("%s has blocks that are not looked at: begin and end them with ``` at the start of a line", name)
+		}
 		for _, block := range blocks(page) {
 			all, err := calls(typed(block))
 			if err != nil && regexp.MustCompile(`(?m)^\s*(\$ |go run \S*/)?rediam `).MatchString(block) {
@@ -190,6 +200,53 @@ func TestEveryTargetAndTestOfThePagesExists(t *testing.T) {
 	}
 	if targets < 20 || tests < 20 {
 		t.Errorf("found %d targets of make and %d commands of go: the search has gone blind", targets, tests)
+	}
+}
+
+// clients are those of AWS whose operations and members are known here.
+var clients = map[string]reflect.Type{
+	"ec2":            reflect.TypeFor[*ec2.Client](),
+	"elasticache":    reflect.TypeFor[*elasticache.Client](),
+	"iam":            reflect.TypeFor[*iam.Client](),
+	"memorydb":       reflect.TypeFor[*memorydb.Client](),
+	"secretsmanager": reflect.TypeFor[*secretsmanager.Client](),
+	"sts":            reflect.TypeFor[*sts.Client](),
+}
+
+func TestEveryCallOfTheAWSCLIInThePagesExists(t *testing.T) {
+	found := 0
+	same := func(kebab, name string) bool { return strings.EqualFold(strings.ReplaceAll(kebab, "-", ""), name) }
+	for name, page := range pages(t) {
+		for _, block := range blocks(page) {
+			all, _ := calls(typed(block))
+			for _, words := range all {
+				if words[0] != "aws" || len(words) < 3 || clients[words[1]] == nil {
+					continue
+				}
+				found++
+				client, members := clients[words[1]], []string(nil)
+				for i := range client.NumMethod() {
+					if m := client.Method(i); same(words[2], m.Name) {
+						for _, field := range reflect.VisibleFields(m.Type.In(2).Elem()) { // after the receiver and the context
+							members = append(members, field.Name)
+						}
+					}
+				}
+				if members == nil {
+					t.Errorf("%s: %q: AWS has no such operation", name, words)
+					continue
+				}
+				for _, word := range words[3:] {
+					flag, is := strings.CutPrefix(word, "--")
+					if is && flag != "query" && flag != "output" && !slices.ContainsFunc(members, func(member string) bool { return same(flag, member) }) {
+						t.Errorf("%s: %q: AWS has no %s", name, words, word)
+					}
+				}
+			}
+		}
+	}
+	if found < 9 {
+		t.Errorf("found %d calls only: the search has gone blind", found)
 	}
 }
 
