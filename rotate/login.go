@@ -85,7 +85,11 @@ func TLSConnected(config *tls.Config) Connected {
 		for _, node := range nodes {
 			here, err := connectedNode(ctx, config, node, user, password, of)
 			if err != nil {
-				return nil, fmt.Errorf("CLIENT LIST at %s: %w", node, err)
+				err = fmt.Errorf("CLIENT LIST at %s: %w", node, err)
+				if !errors.As(err, new(refused)) { // the connection may have been lost
+					err = passing{err}
+				}
+				return nil, err
 			}
 			clients = append(clients, here...)
 		}
@@ -93,12 +97,20 @@ func TLSConnected(config *tls.Config) Connected {
 	}
 }
 
+// refused is why CLIENT LIST will tell nothing the next time either.
+type refused string
+
+func (r refused) Error() string { return string(r) }
+
 func connectedNode(ctx context.Context, config *tls.Config, node, user, password, of string) (clients []string, err error) {
 	c, hangUp, err := signedIn(ctx, config, node, user, password)
 	if err != nil {
 		return nil, err
 	}
 	defer hangUp()
+	if hidden, err := c.hidesNodes(); hidden || err != nil {
+		return nil, orElse(err, refused("CLUSTER SLOTS, which tells the other nodes of the cluster, is not allowed"))
+	}
 	c.r = bufio.NewReader(io.LimitReader(c.Conn, maxClients)) // nothing is left of the answer before
 	if _, err := io.WriteString(c.Conn, "*2\r\n$6\r\nCLIENT\r\n$4\r\nLIST\r\n"); err != nil {
 		return nil, err
@@ -109,7 +121,7 @@ func connectedNode(ctx context.Context, config *tls.Config, node, user, password
 	}
 	length, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(string(line), "$")))
 	if err != nil || line[0] != '$' {
-		return nil, fmt.Errorf("it was answered %.100q", line)
+		return nil, refused(fmt.Sprintf("it was answered %.100q", line))
 	}
 	lines := bufio.NewScanner(io.LimitReader(c.r, int64(length)))
 	read := 0
@@ -132,6 +144,17 @@ func connectedNode(ctx context.Context, config *tls.Config, node, user, password
 		return nil, io.ErrUnexpectedEOF
 	}
 	return clients, nil
+}
+
+// hidesNodes is whether the node is of a cluster whose nodes the user is not told.
+func (c conn) hidesNodes() (bool, error) {
+	reply, err := c.do("CLUSTER", "SLOTS")
+	if refused, is := reply.(refusal); err != nil || !is || !strings.HasPrefix(string(refused), "NOPERM") {
+		return false, err
+	}
+	reply, err = c.do("HELLO", "2") // which everybody may call, and which tells the mode
+	fields, _ := reply.([]any)
+	return slices.Contains(fields, any("cluster")), err
 }
 
 // loginNode signs in on one node, and returns the nodes of its cluster.

@@ -96,12 +96,13 @@ func (m *Migration) Finish(ctx context.Context) error {
 		return err
 	}
 	for _, s := range run.prepare() {
-		if done, err := s.done(ctx); err != nil || !done {
+		done, err := retry(ctx, m.Poll, func() (bool, error) { return s.done(ctx) })
+		if err != nil || !done {
 			return fmt.Errorf("%s: %w", s.name, orElse(err, errors.New("this has to be done first")))
 		}
 	}
 	off := run.off()
-	if done, err := off.done(ctx); done || err != nil {
+	if done, err := retry(ctx, m.Poll, func() (bool, error) { return off.done(ctx) }); done || err != nil {
 		return err
 	}
 	if err := run.quiet(ctx); err != nil {
@@ -135,6 +136,11 @@ type step struct {
 }
 
 func (m *Migration) start(ctx context.Context) (*migrating, error) {
+	if !m.MemoryDB { // ElastiCache stores ids in lower case (API reference, CreateUser and CreateReplicationGroup)
+		lower := *m
+		m = &lower
+		m.From, m.To, m.ReplicationGroup = strings.ToLower(m.From), strings.ToLower(m.To), strings.ToLower(m.ReplicationGroup)
+	}
 	run := &migrating{Migration: m, users: elastiCacheDirectory{elasticache.NewFromConfig(m.AWS)}}
 	if m.MemoryDB {
 		run.users = memoryDBDirectory{memorydb.NewFromConfig(m.AWS)}
@@ -145,6 +151,8 @@ func (m *Migration) start(ctx context.Context) (*migrating, error) {
 		return nil, errors.New("a migration needs an IAM user, and either a user with a password or the secret with the AUTH token of a replication group")
 	case m.ReplicationGroup == "" && len(m.Nodes) == 0:
 		return nil, errors.New("a migration needs nodes to sign in on")
+	case m.Access != "" && !isOn(m.Access):
+		return nil, errors.New("the access string of the IAM user must say on: without it AWS lets the user sign in nowhere")
 	case m.Secret != "":
 		run.tokens, err = m.startTokens(ctx)
 		return run, err
@@ -215,6 +223,9 @@ func (m *migrating) take(ctx context.Context, s step) error {
 		}
 		if !asked && s.do != nil {
 			if err := s.do(ctx); err != nil {
+				if done, now := s.done(ctx); done || now != nil && passes(now) { // another run has been faster, or an answer was lost
+					return done, now
+				}
 				return false, err
 			}
 			asked = true
@@ -257,10 +268,8 @@ func (m *migrating) hasUser(ctx context.Context) (bool, error) {
 		return false, waitFor("the user %s is %s", m.To, state.Status)
 	case state.Auth != "iam":
 		return false, fmt.Errorf("there is a user %s, who does not sign in with IAM", m.To)
-	case !sameWords(state.Access, m.access()):
+	case !m.sameAccess(state.Access, m.access()):
 		return false, fmt.Errorf("the user %s has the access string %q, not %q; if the first is meant, say so", m.To, state.Access, m.access())
-	case slices.Contains(strings.Fields(state.Access), "off"):
-		return false, fmt.Errorf("the access string of the user %s says off", m.To)
 	}
 	return true, nil
 }
@@ -270,16 +279,24 @@ func (m *migrating) createUser(ctx context.Context) error {
 	if m.tokens != nil {
 		engine = tokenEngine
 	}
-	err := m.users.create(ctx, m.To, engine, m.access())
-	if isCode(err, "UserAlreadyExists", "UserAlreadyExistsFault") { // another run has been faster, or an answer was lost
-		return nil
-	}
-	return err
+	return m.users.create(ctx, m.To, engine, m.access())
 }
 
 func (m *migrating) hasJoined(ctx context.Context) (bool, error) {
 	state, err := m.users.Describe(ctx, m.To)
-	return err == nil && len(without(m.from.Groups, state.Groups)) == 0, err
+	if err != nil || len(without(m.from.Groups, state.Groups)) > 0 {
+		return false, err
+	}
+	for _, id := range m.from.Groups {
+		status, _, err := m.users.group(ctx, id)
+		if err == nil && status != "active" {
+			err = waitFor("the user group %s is %s", id, status)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func (m *migrating) join(ctx context.Context) error {
@@ -345,23 +362,24 @@ func (m *migrating) quiet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	caches, err := retry(ctx, m.Poll, func() ([]string, error) { return m.cachesOf(ctx, other) })
+	if err == nil && len(caches) > 1 {
+		err = fmt.Errorf("the user %s is of several caches, %s: the connections of all of them cannot be looked at", other.Name, strings.Join(caches, ", "))
+	}
+	if err != nil {
+		return err
+	}
 	m.Poll.say("looking whether %s is connected, for %v", other.Name, quiet)
 	since := time.Now()
 	return m.Poll.until(ctx, func() (bool, error) {
-		token, err := m.Token(ctx)
-		if err != nil {
-			return false, err
+		clients, err := m.connected(ctx, other.Name)
+		if err != nil || len(clients) > 0 { // who could not be looked for may have been there
+			since = time.Now()
 		}
-		nodes, err := m.nodes(ctx)
-		if err != nil {
-			return false, err
-		}
-		clients, err := m.Connected(ctx, nodes, m.To, token, other.Name)
 		switch {
 		case err != nil:
 			return false, err
 		case len(clients) > 0:
-			since = time.Now()
 			more := ""
 			if len(clients) > 3 {
 				more = fmt.Sprintf(" and %d more", len(clients)-3)
@@ -374,12 +392,36 @@ func (m *migrating) quiet(ctx context.Context) error {
 	})
 }
 
+func (m *migrating) connected(ctx context.Context, name string) ([]string, error) {
+	token, err := m.Token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := m.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.Connected(ctx, nodes, m.To, token, name)
+}
+
+// cachesOf are those that know the user.
+func (m *migrating) cachesOf(ctx context.Context, user UserState) (caches []string, err error) {
+	for _, id := range user.Groups {
+		_, here, err := m.users.group(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		caches = append(caches, without(here, caches)...)
+	}
+	return caches, nil
+}
+
 func (m *migrating) isOn(ctx context.Context, want bool) (bool, error) {
 	state, err := m.users.Describe(ctx, m.other())
 	if err == nil && state.Status != "active" {
 		err = waitFor("the user %s is %s", m.other(), state.Status)
 	}
-	return err == nil && slices.Contains(strings.Fields(state.Access), "on") == want, err
+	return err == nil && isOn(state.Access) == want, err
 }
 
 func (m *migrating) turn(ctx context.Context, from, to string) error {
@@ -402,16 +444,49 @@ func switched(access, from, to string) string {
 	return strings.Join(words, " ")
 }
 
-// sameWords is whether two access strings are the same but for their order: AWS puts
-// what it is given into an order of its own, and says -@all where nothing is allowed
-// before.
-func sameWords(a, b string) bool {
-	words := func(s string) []string {
-		list := slices.DeleteFunc(strings.Fields(strings.ToLower(s)), func(w string) bool { return w == "-@all" || w == "resetchannels" })
-		slices.Sort(list)
-		return list
+func isOn(access string) bool {
+	on := false
+	for word := range strings.FieldsSeq(strings.ToLower(access)) {
+		on = word == "on" || on && word != "off"
 	}
-	return slices.Equal(words(a), words(b))
+	return on
+}
+
+// sameAccess is whether two access strings are the same but for what AWS changes in
+// what it is given: flags come first, then keys, channels, commands and selectors, each
+// as they were among themselves, which matters; commands in lower case, after a -@all.
+func (m *Migration) sameAccess(a, b string) bool {
+	channels := "&*" // ElastiCache's default (user guide, acl-pubsub-default)
+	if m.MemoryDB {
+		channels = "resetchannels" // AWS CLI reference, "memorydb create-user"
+	}
+	return slices.Equal(inOrder(a, channels), inOrder(b, channels))
+}
+
+func inOrder(access, channel string) []string {
+	var flags, keys, commands, selectors []string
+	channels, selector := []string{channel}, ""
+	for word := range strings.FieldsSeq(access) {
+		lower := strings.ToLower(word)
+		switch {
+		case selector != "" || word[0] == '(':
+			if selector += " " + word; word[len(word)-1] == ')' {
+				selectors = append(append(selectors, "("), inOrder(selector[2:len(selector)-1], channel)...)
+				selector = ""
+			}
+		case word[0] == '~' || word[0] == '%':
+			keys = append(keys, word)
+		case lower == "resetchannels" || word[0] == '&' && (channels[0] == "&*" || channels[0] == "resetchannels"):
+			channels = []string{word}
+		case word[0] == '&':
+			channels = append(channels, word)
+		case word[0] != '+' && word[0] != '-':
+			flags = append(flags, lower)
+		case len(commands) > 0 || lower != "-@all":
+			commands = append(commands, lower)
+		}
+	}
+	return slices.Concat(flags, keys, channels, commands, selectors)
 }
 
 func isCode(err error, codes ...string) bool {

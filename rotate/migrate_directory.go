@@ -2,8 +2,10 @@ package rotate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	cachetypes "github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 	"github.com/aws/aws-sdk-go-v2/service/memorydb"
@@ -16,6 +18,7 @@ type directory interface {
 	create(ctx context.Context, id, engine, access string) error // a user who signs in with IAM
 	setAccess(ctx context.Context, id, access string) error
 	join(ctx context.Context, group, id string) error
+	group(ctx context.Context, id string) (status string, caches []string, err error)
 }
 
 type elastiCacheDirectory struct{ client *elasticache.Client }
@@ -40,6 +43,15 @@ func (e elastiCacheDirectory) join(ctx context.Context, group, id string) error 
 	return about("add a user to the user group %s", group, err)
 }
 
+func (e elastiCacheDirectory) group(ctx context.Context, id string) (string, []string, error) {
+	out, err := e.client.DescribeUserGroups(ctx, &elasticache.DescribeUserGroupsInput{UserGroupId: &id})
+	if err != nil || len(out.UserGroups) != 1 {
+		return "", nil, about("describe the user group %s", id, orElse(err, errors.New("ElastiCache describes no user group")))
+	}
+	group := out.UserGroups[0]
+	return aws.ToString(group.Status), append(group.ReplicationGroups, group.ServerlessCaches...), nil
+}
+
 type memoryDBDirectory struct{ client *memorydb.Client }
 
 func (m memoryDBDirectory) Describe(ctx context.Context, name string) (UserState, error) {
@@ -60,6 +72,14 @@ func (m memoryDBDirectory) setAccess(ctx context.Context, name, access string) e
 func (m memoryDBDirectory) join(ctx context.Context, acl, name string) error {
 	_, err := m.client.UpdateACL(ctx, &memorydb.UpdateACLInput{ACLName: &acl, UserNamesToAdd: []string{name}})
 	return about("add a user to the ACL %s", acl, err)
+}
+
+func (m memoryDBDirectory) group(ctx context.Context, name string) (string, []string, error) {
+	out, err := m.client.DescribeACLs(ctx, &memorydb.DescribeACLsInput{ACLName: &name})
+	if err != nil || len(out.ACLs) != 1 {
+		return "", nil, about("describe the ACL %s", name, orElse(err, errors.New("MemoryDB describes no ACL")))
+	}
+	return aws.ToString(out.ACLs[0].Status), out.ACLs[0].Clusters, nil
 }
 
 func about(doing, what string, err error) error {

@@ -26,7 +26,7 @@ const (
 			"elasticache:CreateUserGroup","elasticache:ModifyUserGroup"],"Resource":["arn:aws:elasticache:*:*:user:*","arn:aws:elasticache:*:*:usergroup:*"]},
 		{"Effect":"Allow","Action":["elasticache:DescribeReplicationGroups","elasticache:ModifyReplicationGroup"],
 			"Resource":["arn:aws:elasticache:*:*:replicationgroup:orders","arn:aws:elasticache:*:*:usergroup:*"]},
-		{"Effect":"Allow","Action":["memorydb:DescribeUsers","memorydb:CreateUser","memorydb:UpdateUser","memorydb:UpdateACL"],
+		{"Effect":"Allow","Action":["memorydb:DescribeUsers","memorydb:CreateUser","memorydb:UpdateUser","memorydb:DescribeACLs","memorydb:UpdateACL"],
 			"Resource":["arn:aws:memorydb:*:*:user/*","arn:aws:memorydb:*:*:acl/*"]},
 		{"Effect":"Allow","Action":["secretsmanager:DescribeSecret","secretsmanager:GetSecretValue"],"Resource":"arn:aws:secretsmanager:*:*:secret:orders/password-*"},
 		{"Effect":"Allow","Action":["elasticache:Connect","memorydb:Connect"],"Resource":"*"}]}`
@@ -89,7 +89,7 @@ func TestMigrationFailsNoSignIn(t *testing.T) {
 			defer stop()
 			var clients sync.WaitGroup
 			var signIns atomic.Int64
-			for range 50 {
+			for range 16 {
 				clients.Go(func() {
 					for ctx.Err() == nil {
 						if err := s.signIn(ctx, oldest); err != nil && ctx.Err() == nil {
@@ -121,6 +121,7 @@ func TestMigrationFailsNoSignIn(t *testing.T) {
 			m.Poll.Progress = nil
 			before := signIns.Load()
 			for signIns.Load() < before+50 && !t.Failed() {
+				time.Sleep(time.Millisecond)
 			}
 			stop()
 			clients.Wait()
@@ -148,14 +149,16 @@ func TestMigrationFailsNoSignIn(t *testing.T) {
 }
 
 // The kill matrix: at each point both who could sign in before still can, and the
-// migration goes on when it is run again.
+// migration goes on when it is run again. It is stopped after each call, its answer
+// lost: before the next is no other state.
 func TestMigrationStoppedAtEveryCallGoesOn(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			for at, ended := 1, false; !ended; at++ {
-				s := onStageWith(t, "embedded", kind, 0, 5*time.Millisecond) // a new one each time
-				m := s.migration(t, kind)
+			s := onStageWith(t, "embedded", kind, 0, 5*time.Millisecond)
+			m := s.migration(t, kind)
+			m.Quiet = time.Millisecond // one look is as good as twenty
+			for at, ended := 2, false; !ended; at += 2 {
 				ctx, stop := context.WithCancel(t.Context())
 				s.killer.reset(at, stop)
 				err := m.Prepare(ctx)
@@ -185,9 +188,35 @@ func TestMigrationStoppedAtEveryCallGoesOn(t *testing.T) {
 				if err := s.signIn(t.Context(), oldest); err == nil {
 					t.Fatalf("stopped at %d: the password is taken still", at)
 				}
+				if s.unmigrate(t, m); ended {
+					t.Logf("stopped after each of %d calls", at/2-1)
+				}
 			}
 		})
 	}
+}
+
+// unmigrate takes all back that a migration has done.
+func (s *stage) unmigrate(t *testing.T, m *rotate.Migration) {
+	t.Helper()
+	err := m.Undo(t.Context())
+	if s.kind == rotate.KindAuthToken {
+		err = errors.Join(err, s.srv.PutCache(emulator.Cache{Name: "orders", AuthTokens: []emulator.Secret{oldest}}))
+		_, problem := s.operator().DeleteUserGroup(t.Context(), &elasticache.DeleteUserGroupInput{UserGroupId: aws.String("orders-users")})
+		s.srv.Advance(time.Second) // more than the group is being deleted
+		err = errors.Join(err, problem, s.srv.DeleteUser("elasticache", "orders-default"))
+	}
+	service := "elasticache"
+	if s.kind == rotate.KindMemoryDBUser {
+		service = "memorydb"
+	}
+	if err = errors.Join(err, s.srv.DeleteUser(service, m.To), s.signIn(t.Context(), oldest)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *stage) operator() *elasticache.Client {
+	return elasticache.New(elasticache.Options{Region: s.srv.Region(), BaseEndpoint: aws.String(s.srv.URL()), Credentials: s.srv.Credentials("operator")})
 }
 
 // A token that is being rotated has two values, and clients may have either.
@@ -238,6 +267,42 @@ func TestMigrationIsRefusedWithoutAChange(t *testing.T) {
 		"of a user who signs in with IAM":   {rotate.KindElastiCacheUser, func(t *testing.T, s *stage, m *rotate.Migration) { s.put(t, "other"); m.From = "other" }, "signs in with IAM already"},
 		"to a user with a password":         {rotate.KindElastiCacheUser, func(_ *testing.T, _ *stage, m *rotate.Migration) { m.To = "off" }, "who does not sign in with IAM"},
 		"to a user who may do other things": {rotate.KindElastiCacheUser, func(t *testing.T, s *stage, m *rotate.Migration) { s.put(t, m.To) }, `has the access string "on ~orders:*`},
+		"to a user who may do the same in another order": {rotate.KindElastiCacheUser, func(t *testing.T, s *stage, m *rotate.Migration) {
+			s.putAccess(t, m.To, "on ~orders:* -client +client|list")
+			m.Access = "on ~orders:* +client|list -client"
+		}, `has the access string "on ~orders:* -@all -client +client|list"`},
+		"to a user of other keys": {rotate.KindElastiCacheUser, func(t *testing.T, s *stage, m *rotate.Migration) {
+			s.put(t, m.To)
+			m.Access = "on ~Orders:* +get"
+		}, `has the access string "on ~orders:*`},
+		"to a user of all channels": {rotate.KindElastiCacheUser, func(t *testing.T, s *stage, m *rotate.Migration) {
+			s.put(t, m.To)
+			m.Access = "on ~orders:* resetchannels +get"
+		}, `has the access string "on ~orders:*`},
+		"to a user who would be off": {rotate.KindElastiCacheUser, func(_ *testing.T, _ *stage, m *rotate.Migration) { m.Access = "~* +@all" }, "must say on"},
+		"of a token for which there is a default user who is off": {rotate.KindAuthToken, func(t *testing.T, s *stage, _ *rotate.Migration) {
+			s.putDefault(t, "orders-default", "off ~* &* +@all")
+		}, "would not be allowed"},
+		"of a token that another has replaced by a group of that name": {rotate.KindAuthToken, func(t *testing.T, s *stage, _ *rotate.Migration) {
+			err := s.srv.PutUser(emulator.User{ID: "theirs", Name: "default", Auth: emulator.AuthPassword, Passwords: []emulator.Secret{oldest}, Access: "on ~* +@all"})
+			if err = errors.Join(err, s.srv.PutGroup(emulator.Group{ID: "orders-users", Users: []string{"theirs"}}), s.srv.PutCache(emulator.Cache{Name: "orders", Group: "orders-users"})); err != nil {
+				t.Fatal(err)
+			}
+		}, "has the user group [orders-users] already"},
+		"of a token into a group with others": {rotate.KindAuthToken, func(t *testing.T, s *stage, _ *rotate.Migration) {
+			s.putDefault(t, "orders-default", "on ~* &* +@all")
+			s.put(t, "other")
+			if err := s.srv.PutGroup(emulator.Group{ID: "orders-users", Users: []string{"orders-default", "other"}}); err != nil {
+				t.Fatal(err)
+			}
+		}, "has [other] too"},
+		"of a token into the group of another cache": {rotate.KindAuthToken, func(t *testing.T, s *stage, _ *rotate.Migration) {
+			s.putDefault(t, "orders-default", "on ~* &* +@all")
+			err := s.srv.PutGroup(emulator.Group{ID: "orders-users", Users: []string{"orders-default"}})
+			if err = errors.Join(err, s.srv.PutCache(emulator.Cache{Name: "invoices", Group: "orders-users"})); err != nil {
+				t.Fatal(err)
+			}
+		}, "is that of [invoices]"},
 		"with a secret that is not of the cache": {rotate.KindAuthToken, func(t *testing.T, s *stage, m *rotate.Migration) {
 			_, err := s.secrets.PutSecretValue(t.Context(), &secretsmanager.PutSecretValueInput{SecretId: aws.String(secretName), SecretString: aws.String("AnotherToken00000000000000000000")})
 			if err != nil {
@@ -278,7 +343,19 @@ func TestMigrationIsRefusedWithoutAChange(t *testing.T) {
 // put makes a user who signs in with IAM and may do little.
 func (s *stage) put(t *testing.T, name string) {
 	t.Helper()
-	if err := s.srv.PutUser(emulator.User{Name: name, Auth: emulator.AuthIAM, Access: "on ~orders:* +get"}); err != nil {
+	s.putAccess(t, name, "on ~orders:* +get")
+}
+
+func (s *stage) putAccess(t *testing.T, name, access string) {
+	t.Helper()
+	if err := s.srv.PutUser(emulator.User{Name: name, Auth: emulator.AuthIAM, Access: access}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *stage) putDefault(t *testing.T, id, access string) {
+	t.Helper()
+	if err := s.srv.PutUser(emulator.User{ID: id, Name: "default", Auth: emulator.AuthPassword, Passwords: []emulator.Secret{"AnotherPassword0000000000"}, Access: access}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -286,8 +363,7 @@ func (s *stage) put(t *testing.T, name string) {
 // users are all of ElastiCache's, as text.
 func (s *stage) users(t *testing.T) string {
 	t.Helper()
-	client := elasticache.New(elasticache.Options{Region: s.srv.Region(), BaseEndpoint: aws.String(s.srv.URL()), Credentials: s.srv.Credentials("operator")})
-	out, err := client.DescribeUsers(t.Context(), &elasticache.DescribeUsersInput{})
+	out, err := s.operator().DescribeUsers(t.Context(), &elasticache.DescribeUsersInput{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,14 +34,27 @@ type tokenMigration struct {
 
 func (m *Migration) startTokens(ctx context.Context) (*tokenMigration, error) {
 	t := &tokenMigration{Migration: m, client: elasticache.NewFromConfig(m.AWS), token: m.cache(), user: m.ReplicationGroup + "-default", users: m.ReplicationGroup + "-users"}
-	group, err := retry(ctx, m.Poll, func() (types.ReplicationGroup, error) { return t.token.describe(ctx) })
+	// While it is changing, its user group may not show yet and the token not any more.
+	group, err := retry(ctx, m.Poll, func() (types.ReplicationGroup, error) { return t.token.settled(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	users, err := retry(ctx, m.Poll, func() (types.UserGroup, error) {
+		users, _, err := t.describeGroup(ctx)
+		return users, err
+	})
+	others, elsewhere := without(users.UserIds, []string{t.user, m.To}), slices.Concat(users.ReplicationGroups, users.ServerlessCaches)
 	switch {
 	case err != nil:
 		return nil, err
-	case slices.Equal(group.UserGroupIds, []string{t.users}):
+	case slices.Equal(group.UserGroupIds, []string{t.users}) && slices.Contains(users.UserIds, t.user):
 		return t, nil
 	case len(group.UserGroupIds) > 0:
 		return nil, fmt.Errorf("the replication group %s has the user group %v already", m.ReplicationGroup, group.UserGroupIds)
+	case len(others) > 0:
+		return nil, fmt.Errorf("the user group %s has %v too, who would be let in", t.users, others)
+	case len(elsewhere) > 0:
+		return nil, fmt.Errorf("the user group %s is that of %v, where the token would be let in", t.users, elsewhere)
 	}
 	return t, t.token.Check(ctx, m.Poll, "")
 }
@@ -95,6 +108,8 @@ func (t *tokenMigration) hasDefault(ctx context.Context) (bool, error) {
 		return false, err
 	case state.Name != "default" || state.Auth != "password":
 		return false, fmt.Errorf("there is a user %s, who is not a user named default with a password", t.user)
+	case !t.sameAccess(state.Access, allAccess): // an earlier migration may have turned it off
+		return false, fmt.Errorf("the user %s has the access string %q: whoever has the token now would not be allowed what it allows", t.user, state.Access)
 	case len(without(state.Groups, []string{t.users})) > 0:
 		return false, fmt.Errorf("the user %s is in %v: its passwords are not for here alone", t.user, state.Groups)
 	case state.Status != "active":
@@ -140,8 +155,11 @@ func (t *tokenMigration) setDefault(ctx context.Context) error {
 	} else {
 		_, err = t.client.CreateUser(ctx, &elasticache.CreateUserInput{UserId: &t.user, UserName: aws.String("default"), Engine: aws.String(tokenEngine),
 			AccessString: aws.String(allAccess), AuthenticationMode: &types.AuthenticationMode{Type: types.InputAuthenticationTypePassword, Passwords: t.tokens}})
+		if isCode(err, "UserAlreadyExists") { // by another run, or one whose answer was lost: with which passwords?
+			err = passing{err}
+		}
 		if err != nil {
-			err = fmt.Errorf("create the user %s: %w", t.user, err)
+			err = fmt.Errorf("create the user %s: %w", t.user, hide(err, t.tokens...))
 		}
 	}
 	t.set = err == nil

@@ -42,7 +42,8 @@ type User struct {
 	Replace bool
 }
 
-func (*User) Fields() []string { return []string{"password"} }
+// Fields has authToken for a secret that was that of a token before a Migration.
+func (*User) Fields() []string { return []string{"password", "authToken"} }
 
 func (u *User) Suits(says func(string) string, password string) error {
 	arn := says("user_arn") // ends in user:ID, on MemoryDB in user/NAME

@@ -45,7 +45,7 @@ func parse(text *string, fields []string) (v value, err error) {
 	if json.Unmarshal([]byte(*text), &v.members) != nil || v.members == nil {
 		return v, errors.New("the value of the secret is neither a JSON object nor a password alone")
 	}
-	v.field = fields[len(fields)-1]
+	v.field = fields[0]
 	for _, field := range fields {
 		if raw, ok := v.members[field]; ok {
 			v.field = field

@@ -22,8 +22,8 @@ type migrateCommand struct {
 	Undo   bool `xor:"what" help:"Turn it on again."`
 	DryRun bool `xor:"what" help:"Say which steps have been done, and change nothing."`
 
-	Quiet   time.Duration `default:"5m" help:"How long the user with the password must not have been connected; 0s does not look."`
-	Poll    time.Duration `default:"5s" help:"How often to look while AWS is changing something."`
+	Quiet   time.Duration `default:"5m" help:"How long the user with the password must not have been seen connected; 0s does not look."`
+	Poll    time.Duration `default:"5s" help:"How often to look while AWS is changing something, and who is connected."`
 	Timeout time.Duration `default:"15m" help:"How long all of it may take; with --finish, --quiet comes on top."`
 	Format  string        `enum:"text,json" default:"text" help:"text or json."`
 }
@@ -66,12 +66,18 @@ func (c *migrateCommand) Run(ctx context.Context, t *terminal) error {
 		err = m.Prepare(ctx)
 	}
 	switch {
-	case errors.Is(err, rotate.ErrRefused):
-		return hinted{err, "rediam doctor with the same flags says why; nothing has been taken from the clients with the password"}
-	case err != nil && c.Finish && strings.Contains(err.Error(), "CLIENT LIST"):
-		return hinted{err, "give the user client|list for the time being, or --quiet 0s not to look"}
-	case err != nil && !c.DryRun:
+	case err != nil && ctx.Err() != nil:
 		return hinted{err, "run it again: it goes on where it stopped"}
+	case errors.Is(err, rotate.ErrRefused) && strings.HasPrefix(err.Error(), "sign-in: the user "):
+		return hinted{err, "rediam doctor for this cache and user, with an --endpoint of it, says why; nothing has been taken from the clients with the password"}
+	case errors.Is(err, rotate.ErrRefused):
+		return hinted{err, "the secret must have the token that the cache takes"}
+	case err != nil && strings.Contains(err.Error(), "CLIENT LIST"):
+		return hinted{err, "allow the user client|list, and in a cluster cluster|slots, and say so with --access; or --quiet 0s not to look"}
+	case err != nil && strings.Contains(err.Error(), "of several caches"):
+		return hinted{err, "take the clients of each over first; then --quiet 0s does not look"}
+	case err != nil || c.Undo: // of which the plan, which tries the other user, says nothing
+		return err
 	}
 	plan, err := m.Plan(ctx)
 	if err != nil {
