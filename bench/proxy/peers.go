@@ -59,12 +59,12 @@ user bench on nopass ~* &* +@all
 // direct is whether there is no program between.
 func (p peer) direct() bool { return p.args == "" }
 
+const rediamArgs = "{stage}/rediam proxy --listen {listen} --endpoint {cache} --ca {stage}/ca.crt --cache orders --user bench --region eu-west-1 --admin {admin}"
+
 var allPeers = []peer{
 	{name: direct},
-	{
-		name: rediam,
-		args: "{stage}/rediam proxy --listen {listen} --endpoint {cache} --ca {stage}/ca.crt --cache orders --user bench --region eu-west-1 --admin {admin}",
-	},
+	{name: rediam, args: rediamArgs},
+	{name: "rediam loop", args: rediamArgs + " --driver loop"},
 	{
 		name:  haproxy,
 		needs: [][2]string{{"haproxy", "haproxy"}},

@@ -46,6 +46,7 @@ type proxyCommand struct {
 	SignInsAtOnce     int           `default:"20" placeholder:"N" help:"How many connections may sign in at one time; the others wait."`
 	ConnectTimeout    time.Duration `default:"10s" help:"How long a client is held until its connection is signed in, or told why not."`
 	Admin             string        `placeholder:"HOST:PORT" help:"Where /startup, /livez, /readyz and /metrics are served over HTTP. Default: nowhere."`
+	Driver            string        `hidden:"" placeholder:"NAME" help:"What moves the bytes: goroutines or, on Linux, loop."`
 	Check             bool          `help:"Sign in to each target once, say what came of it, and exit."`
 }
 
@@ -142,7 +143,7 @@ func (c *proxyCommand) prepare(ctx context.Context, t *terminal, where place) (*
 	}
 	signIns := rediam.Limit(source, c.SignInsAtOnce) // whose failures the proxy logs, with the client
 	return &served{place: where, config: config, proxy: &proxy.Proxy{Addr: config.Addr(), TLS: trust, SignIns: signIns, Renewal: renewal, ConnectTime: c.ConnectTimeout,
-		MaxConnections: c.MaxConnections, IdleTime: c.IdleTimeout, DrainTime: c.Drain, Metrics: proxy.NewMetrics(), Log: t.log}}, nil
+		MaxConnections: c.MaxConnections, IdleTime: c.IdleTimeout, DrainTime: c.Drain, Driver: c.Driver, Metrics: proxy.NewMetrics(), Log: t.log}}, nil
 }
 
 // source is what to sign in with, which has been tried. It completes config.

@@ -15,14 +15,17 @@ import (
 )
 
 // A joint is a client connection and its connection to the cache, with the session
-// between them. One goroutine reads the client and one the server; one that renews
-// is there only while it does.
+// between them. Its driver moves the bytes; a goroutine that renews is there only
+// while it does.
 type joint struct {
 	proxy  *Proxy
+	driver driver
 	client net.Conn
 	server *dial.Conn
 	intake *intake // of the client
 	wrong  int     // passwords of the client
+
+	answered chan struct{} // closed when nothing more comes from the server
 
 	// up is held from a call of Client or Renew until what it returned is written,
 	// down from one of Server or Local; mu within them.
@@ -34,8 +37,10 @@ type joint struct {
 	turns   uint64      // how often the server has sent something, or a hold has ended
 	asked   uint64      // how often the client has
 	waiting bool        // bytes of the client wait
+	held    bool        // and are counted as held
 	unread  bool        // bytes for the client wait for it
 	writing bool        // bytes for the server wait for it
+	mute    bool        // the client is told nothing more
 	told    bool        // the operator has been told that a renewal is overdue
 	ending  bool        // the proxy is about to end: the client is held for good
 	over    bool        // nothing moves any more
@@ -49,7 +54,8 @@ type joint struct {
 }
 
 func newJoint(p *Proxy, client net.Conn) *joint {
-	j := &joint{proxy: p, client: client, intake: newIntake(client)}
+	j := &joint{proxy: p, client: client, intake: newIntake(client), answered: make(chan struct{})}
+	j.driver = goroutines{j}
 	j.changed = sync.NewCond(&j.mu)
 	j.session.Password = p.Password
 	return j
@@ -70,19 +76,21 @@ func (j *joint) serve(cutting, ending context.Context) {
 		j.proxy.metrics.refused.WithLabelValues("sign_in").Inc()
 		j.proxy.log.Warn("sign-in failed", "client", j.name(), "error", err)
 		j.refuse(err)
+		j.part()
 		return
 	}
 	j.server = server
 	defer server.Close()
-	defer context.AfterFunc(cutting, func() {
-		j.client.Close()
-		server.Close()
-	})()
-	if !stop() {
+	defer context.AfterFunc(cutting, func() { server.Close() })()
+	if !stop() || write(server.Conn, up) != nil {
 		return
 	}
+	j.proxy.metrics.toCache.Add(float64(taken))
+	j.intake.take(taken)
+	j.driver = j.proxy.drive(j)
+	defer context.AfterFunc(cutting, func() { j.client.Close() })()
 	stop = context.AfterFunc(ending, j.finish)
-	j.join(cutting, taken, up)
+	j.join(cutting)
 }
 
 func (j *joint) name() string { return j.client.RemoteAddr().String() }
@@ -140,31 +148,19 @@ func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 }
 
 // join passes on what comes from either side until one has ended.
-func (j *joint) join(ctx context.Context, taken int, up [][]byte) {
+func (j *joint) join(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if write(j.server.Conn, up) != nil {
-		return
-	}
-	j.proxy.metrics.toCache.Add(float64(taken))
-	j.intake.take(taken)
 	defer j.tendWhileOpen(ctx)()
 	defer cancel()
-	answered := make(chan struct{})
-	go func() {
-		defer close(answered)
-		j.fromServer()
-		j.client.Close() // nothing can be answered any more
-		j.end()
-	}()
-	j.fromClient()
+	j.driver.run()
 	j.end()
 	cancel()
 	j.server.CloseWrite()
-	j.linger(answered)
+	j.linger()
 	j.client.Close()
 	j.server.Close()
-	<-answered
+	<-j.answered
 }
 
 // end lets whoever waits for the session see that it is over.
@@ -172,15 +168,16 @@ func (j *joint) end() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.over = true
+	j.goesOn(0)
 	j.changed.Broadcast()
 }
 
 // linger waits until everything is answered, as long as something is.
-func (j *joint) linger(answered <-chan struct{}) {
+func (j *joint) linger() {
 	for {
 		before := j.progress()
 		select {
-		case <-answered:
+		case <-j.answered:
 			return
 		case <-time.After(closeTime):
 		}
@@ -215,13 +212,7 @@ func (j *joint) finish() {
 
 // part tells the client that nothing more comes. A close with something of its own
 // unread would take back what it has not read yet.
-func (j *joint) part() {
-	if half, ok := j.client.(interface{ CloseWrite() error }); ok {
-		j.client.SetReadDeadline(time.Now().Add(closeTime))
-		half.CloseWrite()
-		io.CopyN(io.Discard, j.client, maxUnread)
-	}
-}
+func (j *joint) part() { j.driver.part() }
 
 // hold has the client wait, or lets it go on. The caller holds mu.
 func (j *joint) hold(on bool) {
@@ -231,10 +222,12 @@ func (j *joint) hold(on bool) {
 
 // refuse answers the client with what has failed.
 func (j *joint) refuse(err error) {
+	j.mu.Lock()
+	j.mute = true
+	j.mu.Unlock()
 	j.client.SetDeadline(time.Now().Add(closeTime))
 	line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "rediam: "), "\n")
 	j.client.Write(resp.AppendError(nil, "ERR rediam: cannot sign in: "+line+"; "+j.proxy.hintFor(err)))
-	j.part()
 }
 
 // hintFor is what to do about a sign-in that failed, with the ids of the causes that
@@ -247,29 +240,6 @@ func (p *Proxy) hintFor(err error) string {
 		return "rediam doctor, with the same flags, says more"
 	}
 	return "rediam doctor, with the same flags, tells which it is of wrong-region, name-unknown, resource-type-missing, resource-type-extra, user-unknown, user-not-in-group, user-off, policy-lacks-cache, policy-lacks-user, wrong-principal, clock-skew, credentials-expired"
-}
-
-// maxUnread is how much of a client that nobody listens to is read.
-const maxUnread = 1 << 20
-
-// fromClient passes on what the client sends until it ends.
-func (j *joint) fromClient() {
-	if j.local() != nil {
-		return
-	}
-	for {
-		for again := j.intake.end > 0; again; {
-			seen, err := j.take()
-			if err != nil {
-				j.settle(err)
-				return
-			}
-			again = j.intake.end > 0 && j.await(seen)
-		}
-		if j.intake.read() != nil {
-			return
-		}
-	}
 }
 
 // take gives the session requests, and writes what it makes of them. It tells what
@@ -285,7 +255,7 @@ func (j *joint) take() (seen uint64, err error) {
 	j.notice(wrong)
 	written := write(j.server.Conn, parts)
 	j.mu.Lock()
-	j.writing = false
+	j.writing, _ = j.driver.behind()
 	j.mu.Unlock()
 	j.up.Unlock()
 	j.proxy.metrics.toCache.Add(float64(taken))
@@ -296,25 +266,26 @@ func (j *joint) take() (seen uint64, err error) {
 	return seen, errors.Join(err, written)
 }
 
-// await is called with bytes that the session has left: it is true when it may take
-// more of them, and false if more have to come from the client first.
-func (j *joint) await(seen uint64) (again bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if !j.session.Waits() && !j.session.Held() {
-		return j.turns != seen // what it waited for has happened meanwhile
+// goesOn is about bytes that the session has left: again is whether it may take more
+// of them now, and waits, whether it may once the session has moved on, which is
+// noted; if neither, more have to come from the client first. seen are the turns when
+// it has left them. The caller holds mu.
+func (j *joint) goesOn(seen uint64) (again, waits bool) {
+	held := !j.over && j.session.Held()
+	waits = held || !j.over && j.session.Waits() && j.turns == seen
+	again = !j.over && !waits && (j.waiting || j.turns != seen)
+	if waits != j.waiting {
+		j.waiting = waits
+		j.changed.Broadcast()
 	}
-	j.waiting = true
-	if j.session.Held() {
+	switch {
+	case held && !j.held:
 		j.proxy.metrics.held.Inc()
-		defer j.proxy.metrics.held.Dec()
+	case !held && j.held:
+		j.proxy.metrics.held.Dec()
 	}
-	j.changed.Broadcast()
-	for !j.over && (j.session.Held() || j.session.Waits() && j.turns == seen) {
-		j.changed.Wait()
-	}
-	j.waiting = false
-	return !j.over
+	j.held = held
+	return again, waits
 }
 
 // notice tells the operator of passwords that were wrong, which tells the client
@@ -347,23 +318,6 @@ func (j *joint) local() error {
 	return j.deliver(parts)
 }
 
-// fromServer passes on what the server sends until it ends.
-func (j *joint) fromServer() {
-	in := newIntake(j.server.Conn)
-	defer in.release()
-	for {
-		err := in.read()
-		if in.end > 0 {
-			err = errors.Join(j.pass(in.bytes()), err)
-			j.proxy.metrics.toClient.Add(float64(in.end))
-			in.end = 0
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 // pass gives the session what the server has sent, and writes what it makes of it.
 func (j *joint) pass(b []byte) error {
 	j.down.Lock()
@@ -384,12 +338,15 @@ func (j *joint) pass(b []byte) error {
 // deliver writes to the client. The caller holds down and mu, and mu no more when it
 // returns.
 func (j *joint) deliver(parts [][]byte) error {
+	if j.mute {
+		parts = nil
+	}
 	j.unread = len(parts) > 0
 	j.mu.Unlock()
 	err := write(j.client, parts)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.unread = false
+	_, j.unread = j.driver.behind()
 	if j.ending {
 		j.changed.Broadcast()
 	}
@@ -400,6 +357,9 @@ func (j *joint) deliver(parts [][]byte) error {
 func (j *joint) turn() {
 	j.turns++
 	j.changed.Broadcast()
+	if j.waiting {
+		j.driver.wake()
+	}
 }
 
 func write(w io.Writer, parts [][]byte) error {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +60,9 @@ type Proxy struct {
 	IdleTime       time.Duration // after which a client that neither asks nor waits for anything is cut; zero means never
 	DrainTime      time.Duration // for which Serve leaves clients alone when it is to end
 
+	// Driver is what moves the bytes, one of Drivers; empty means the first of them.
+	Driver string
+
 	Metrics *Metrics     // nil means nobody counts
 	Log     *slog.Logger // nil means nothing is logged
 
@@ -70,17 +75,24 @@ type Proxy struct {
 	clients  atomic.Int64
 	draining atomic.Bool
 	health   health
+	loops    loops
 }
+
+// Drivers are those that this system has.
+var Drivers = append([]string{"goroutines"}, loopDrivers...)
 
 // prepare fills in what is derived from the fields, and refuses what cannot work.
 func (p *Proxy) prepare() error {
 	p.once.Do(func() {
 		renewal, err := p.Renewal.Resolve()
-		p.problem = errors.Join(err, dial.CheckTLS(p.TLS))
+		p.problem = errors.Join(err, dial.CheckTLS(p.TLS), p.checkDriver())
 		p.renewal = renewal
 		config := dial.WithSessions(p.TLS).Clone()
 		config.DynamicRecordSizingDisabled = true // small records are for who begins to read a page
 		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: config, Timeout: p.connectTime()}
+		if p.Driver == "loop" {
+			p.dialer.Open = openHalf
+		}
 		p.metrics, p.log = p.Metrics, p.Log
 		if p.metrics == nil {
 			p.metrics = NewMetrics()
@@ -90,6 +102,21 @@ func (p *Proxy) prepare() error {
 		}
 	})
 	return p.problem
+}
+
+func (p *Proxy) checkDriver() error {
+	if p.Driver != "" && !slices.Contains(Drivers, p.Driver) {
+		return fmt.Errorf("no driver %q here: there are %s", p.Driver, strings.Join(Drivers, " and "))
+	}
+	return nil
+}
+
+// drive is the driver of a joint that is signed in.
+func (p *Proxy) drive(j *joint) driver {
+	if d := p.loops.adopt(j); d != nil {
+		return d
+	}
+	return goroutines{j}
 }
 
 func (p *Proxy) connectTime() time.Duration { return cmp.Or(p.ConnectTime, defaultConnectTime) }
@@ -105,6 +132,14 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	if err := p.prepare(); err != nil {
 		listener.Close()
 		return err
+	}
+	if p.Driver == "loop" {
+		stop, err := p.loops.start()
+		if err != nil {
+			listener.Close()
+			return err
+		}
+		defer stop()
 	}
 	// What ends a connection, and what ends it at once.
 	ending, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -150,7 +185,7 @@ func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
 		p.log.Warn("too many connections", "client", client.RemoteAddr().String(), "limit", p.MaxConnections)
 		client.SetDeadline(time.Now().Add(finishTime))
 		client.Write(resp.AppendError(nil, textTooMany))
-		(&joint{client: client}).part()
+		goroutines{&joint{client: client}}.part()
 		return
 	}
 	p.metrics.open.Inc()

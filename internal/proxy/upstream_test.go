@@ -155,7 +155,7 @@ func (u *upstream) serve(t *testing.T, change func(*proxy.Proxy)) (addr string) 
 func (u *upstream) serveUntil(t *testing.T, change func(*proxy.Proxy)) (addr string, end func()) {
 	t.Helper()
 	signer := &rediam.Signer{Cache: "orders", User: user, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "not-a-secret", "")}
-	p := &proxy.Proxy{Addr: u.addr, TLS: u.trust, SignIns: rediam.Follow(signer)}
+	p := &proxy.Proxy{Driver: driver(t), Addr: u.addr, TLS: u.trust, SignIns: rediam.Follow(signer)}
 	if change != nil {
 		change(p)
 	}

@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/rediam/rediam/internal/dial"
+)
+
+// A driver moves the bytes of a joint, which is where all else about it is decided.
+type driver interface {
+	// run passes on what comes from either side until the client has ended. When
+	// nothing more comes from the server, it closes the client, and answered.
+	run()
+	// wake is called when what the client has been waiting for may have happened, by
+	// who holds the joint's mu.
+	wake()
+	// behind is whether something that has been written waits for the server, or for
+	// the client.
+	behind() (server, client bool)
+	// part ends the half of the connection that the client reads, and waits for a
+	// while until it has ended the other.
+	part()
+	// gone is whether the client has ended its half, or is not there any more.
+	gone() bool
+}
+
+// goroutines is the driver for every system: one that reads the client and one that
+// reads the server.
+type goroutines struct{ *joint }
+
+var _ driver = goroutines{}
+
+func (g goroutines) run() {
+	go func() {
+		defer close(g.answered)
+		g.fromServer()
+		g.client.Close() // nothing can be answered any more
+		g.end()
+	}()
+	g.fromClient()
+}
+
+func (goroutines) wake() {} // changed does that
+
+func (goroutines) behind() (server, client bool) { return false, false } // Write waits
+
+func (g goroutines) gone() bool { return dial.Ended(g.client) }
+
+// maxUnread is how much of a client that nobody listens to is read.
+const maxUnread = 1 << 20
+
+func (g goroutines) part() {
+	if half, ok := g.client.(interface{ CloseWrite() error }); ok {
+		g.client.SetReadDeadline(time.Now().Add(closeTime))
+		half.CloseWrite()
+		io.CopyN(io.Discard, g.client, maxUnread)
+	}
+}
+
+// fromClient passes on what the client sends until it ends.
+func (g goroutines) fromClient() {
+	if g.local() != nil {
+		return
+	}
+	for {
+		for again := g.intake.end > 0; again; {
+			seen, err := g.take()
+			if err != nil {
+				g.settle(err)
+				return
+			}
+			again = g.intake.end > 0 && g.await(seen)
+		}
+		if g.intake.read() != nil {
+			return
+		}
+	}
+}
+
+// await is called with bytes that the session has left: it is true when it may take
+// more of them, and false if more have to come from the client first.
+func (g goroutines) await(seen uint64) (again bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	again, waits := g.goesOn(seen)
+	for ; waits; again, waits = g.goesOn(seen) {
+		g.changed.Wait()
+	}
+	return again
+}
+
+// fromServer passes on what the server sends until it ends.
+func (g goroutines) fromServer() {
+	in := newIntake(g.server.Conn)
+	defer in.release()
+	for {
+		err := in.read()
+		if in.end > 0 {
+			err = errors.Join(g.pass(in.bytes()), err)
+			g.proxy.metrics.toClient.Add(float64(in.end))
+			in.end = 0
+		}
+		if err != nil {
+			return
+		}
+	}
+}

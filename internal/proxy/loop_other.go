@@ -1,0 +1,19 @@
+//go:build !linux
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+)
+
+var loopDrivers []string
+
+type loops struct{}
+
+func (loops) start() (stop func(), err error) { return nil, errors.ErrUnsupported }
+
+func (loops) adopt(*joint) driver { return nil }
+
+func openHalf(context.Context, string, string) (net.Conn, error) { return nil, errors.ErrUnsupported }
