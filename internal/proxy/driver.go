@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"github.com/rediam/rediam/internal/dial"
@@ -22,6 +23,9 @@ type driver interface {
 	// part ends the half of the connection that the client reads, and waits for a
 	// while until it has ended the other.
 	part()
+	// release ends run's reading of the server, so that another joint can have it, and
+	// tells whether nothing has come that was not awaited.
+	release() bool
 	// gone is whether the client has ended its half, or is not there any more.
 	gone() bool
 }
@@ -35,7 +39,9 @@ var _ driver = goroutines{}
 func (g goroutines) run() {
 	go func() {
 		defer close(g.answered)
-		g.fromServer()
+		if g.fromServer() {
+			return
+		}
 		g.client.Close() // nothing can be answered any more
 		g.end()
 	}()
@@ -91,19 +97,41 @@ func (g goroutines) await(seen uint64) (again bool) {
 	return again
 }
 
-// fromServer passes on what the server sends until it ends.
-func (g goroutines) fromServer() {
+// release interrupts the goroutine that reads the server. It may be about to set the
+// deadline itself.
+func (g goroutines) release() bool {
+	g.leaving.Store(true)
+	for again := time.NewTicker(releasePause); ; {
+		g.server.SetReadDeadline(time.Unix(1, 0))
+		select {
+		case <-g.answered:
+			again.Stop()
+			return g.released && g.server.SetReadDeadline(time.Time{}) == nil
+		case <-again.C:
+		}
+	}
+}
+
+// releasePause is how soon release tries again.
+const releasePause = 10 * time.Millisecond
+
+// fromServer passes on what the server sends until it ends, or is released.
+func (g goroutines) fromServer() (released bool) {
 	in := newIntake(g.server.Conn)
 	defer in.release()
 	for {
 		err := in.read()
+		if in.end == 0 && g.leaving.Load() && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) {
+			g.released = true
+			return true
+		}
 		if in.end > 0 {
 			err = errors.Join(g.pass(in.bytes()), err)
 			g.proxy.metrics.toClient.Add(float64(in.end))
 			in.end = 0
 		}
 		if err != nil {
-			return
+			return false
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rediam/rediam"
@@ -26,6 +27,8 @@ type joint struct {
 	wrong  int     // passwords of the client
 
 	answered chan struct{} // closed when nothing more comes from the server
+	leaving  atomic.Bool   // the server is to be read no more, by this joint
+	released bool          // it is not, and nothing else is the reason; answered guards it
 
 	// up is held from a call of Client or Renew until what it returned is written,
 	// down from one of Server or Local; mu within them.
@@ -57,7 +60,7 @@ func newJoint(p *Proxy, client net.Conn) *joint {
 	j := &joint{proxy: p, client: client, intake: newIntake(client), answered: make(chan struct{})}
 	j.driver = goroutines{j}
 	j.changed = sync.NewCond(&j.mu)
-	j.session.Password = p.Password
+	j.session.Password, j.session.Keep = p.Password, p.Spare > 0
 	return j
 }
 
@@ -71,7 +74,7 @@ func (j *joint) serve(cutting, ending context.Context) {
 	if !ok {
 		return
 	}
-	server, err := j.signIn(ending)
+	server, err := j.connect(ending)
 	if err != nil {
 		j.proxy.metrics.refused.WithLabelValues("sign_in").Inc()
 		j.proxy.log.Warn("sign-in failed", "client", j.name(), "error", err)
@@ -80,7 +83,12 @@ func (j *joint) serve(cutting, ending context.Context) {
 		return
 	}
 	j.server = server
-	defer server.Close()
+	kept := false
+	defer func() {
+		if !kept || !j.proxy.spares.put(server, j.proxy.Spare) {
+			server.Close()
+		}
+	}()
 	defer context.AfterFunc(cutting, func() { server.Close() })()
 	if !stop() || write(server.Conn, up) != nil {
 		return
@@ -90,7 +98,7 @@ func (j *joint) serve(cutting, ending context.Context) {
 	j.driver = j.proxy.drive(j)
 	defer context.AfterFunc(cutting, func() { j.client.Close() })()
 	stop = context.AfterFunc(ending, j.finish)
-	j.join(cutting)
+	kept = j.join(cutting)
 }
 
 func (j *joint) name() string { return j.client.RemoteAddr().String() }
@@ -131,6 +139,16 @@ func (j *joint) greet() (taken int, up [][]byte, ok bool) {
 	}
 }
 
+// connect gives the client a connection that another has left, or has it wait for one
+// of its own.
+func (j *joint) connect(ctx context.Context) (*dial.Conn, error) {
+	if spare := j.proxy.spares.take(); spare != nil {
+		j.proxy.metrics.reused.Inc()
+		return spare, nil
+	}
+	return j.signIn(ctx)
+}
+
 // signIn has the client wait for its connection to the cache.
 func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 	j.proxy.metrics.held.Inc()
@@ -147,13 +165,19 @@ func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 	return server, err
 }
 
-// join passes on what comes from either side until one has ended.
-func (j *joint) join(ctx context.Context) {
+// join passes on what comes from either side until one has ended. It tells whether
+// the server's connection is as good as new; otherwise it is closed.
+func (j *joint) join(ctx context.Context) (kept bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer j.tendWhileOpen(ctx)()
+	stop := sync.OnceFunc(j.tendWhileOpen(ctx))
+	defer stop()
 	defer cancel()
 	j.driver.run()
+	if j.leave(func() { cancel(); stop() }) {
+		j.client.Close()
+		return true
+	}
 	j.end()
 	cancel()
 	j.server.CloseWrite()
@@ -161,6 +185,7 @@ func (j *joint) join(ctx context.Context) {
 	j.client.Close()
 	j.server.Close()
 	<-j.answered
+	return false
 }
 
 // end lets whoever waits for the session see that it is over.

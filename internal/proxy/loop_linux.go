@@ -192,6 +192,8 @@ func (p *pair) wake() { p.loop.wake(p) }
 
 func (p *pair) behind() (server, client bool) { return p.far.behind() > 0, p.near.behind() > 0 }
 
+func (p *pair) release() bool { return false }
+
 func (p *pair) gone() bool { return p.near.gone() }
 
 func (p *pair) part() {

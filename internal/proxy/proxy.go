@@ -60,6 +60,10 @@ type Proxy struct {
 	IdleTime       time.Duration // after which a client that neither asks nor waits for anything is cut; zero means never
 	DrainTime      time.Duration // for which Serve leaves clients alone when it is to end
 
+	// Spare is how many connections to the cache may wait, signed in, for another client
+	// after theirs has gone, if it has left nothing behind; zero means none.
+	Spare int
+
 	// Driver is what moves the bytes, one of Drivers; empty means the first of them.
 	Driver string
 
@@ -75,6 +79,7 @@ type Proxy struct {
 	clients  atomic.Int64
 	draining atomic.Bool
 	health   health
+	spares   spares
 	loops    loops
 }
 
@@ -97,6 +102,7 @@ func (p *Proxy) prepare() error {
 		if p.metrics == nil {
 			p.metrics = NewMetrics()
 		}
+		p.spares.gauge = p.metrics.spare
 		if p.log == nil {
 			p.log = slog.New(slog.DiscardHandler)
 		}
@@ -149,6 +155,7 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	var running sync.WaitGroup
 	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client) })
 	p.draining.Store(true)
+	p.spares.close()
 	gone := make(chan struct{})
 	go func() {
 		running.Wait()

@@ -35,7 +35,7 @@ var (
 func (j *joint) tendWhileOpen(ctx context.Context) (stop func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.due = time.AfterFunc(j.proxy.untilDue(), func() { j.tend(ctx) })
+	j.due = time.AfterFunc(j.proxy.untilDue()-time.Since(j.server.SignIn.SignedIn()), func() { j.tend(ctx) })
 	idle := j.watchIdle()
 	return func() {
 		j.due.Stop()

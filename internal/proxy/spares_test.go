@@ -1,0 +1,192 @@
+package proxy_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rediam/rediam/internal/proxy"
+	"github.com/rediam/rediam/internal/resp"
+)
+
+// keeps runs a proxy that keeps so many connections, and waits until it has n.
+func keeps(t *testing.T, up *upstream, spare int, change func(*proxy.Proxy)) (addr string, wait func(n int)) {
+	t.Helper()
+	m := proxy.NewMetrics()
+	addr = up.serve(t, func(p *proxy.Proxy) {
+		p.Spare, p.Metrics = spare, m
+		if change != nil {
+			change(p)
+		}
+	})
+	return addr, func(n int) {
+		t.Helper()
+		eventually(t, fmt.Sprint(n, " connections are kept"), func() bool { return value(t, m, "spare_connections", "") == float64(n) })
+	}
+}
+
+func TestOneSignInIsEnoughForClientsThatComeAndGo(t *testing.T) {
+	if eachDriver(t, TestOneSignInIsEnoughForClientsThatComeAndGo) {
+		return
+	}
+	up := newUpstream(t)
+	addr, wait := keeps(t, up, 4, nil)
+	for i := range 100 {
+		c := connect(t, addr)
+		c.says("INCR clients\r\n", fmt.Sprintf(":%d\r\n", i+1))
+		switch i % 4 {
+		case 0:
+			c.says("QUIT\r\n", "+OK\r\n")
+			c.hearsAll("")
+		case 1:
+			c.says("SELECT 5\r\nCLIENT SETNAME me\r\nWATCH k\r\n", "+OK\r\n+OK\r\n+OK\r\n")
+		}
+		c.Close()
+		wait(1)
+	}
+	if n := up.signIns(); n != 1 {
+		t.Errorf("%d sign-ins, want 1", n)
+	}
+}
+
+func TestNoMoreConnectionsAreKeptThanMayBe(t *testing.T) {
+	if eachDriver(t, TestNoMoreConnectionsAreKeptThanMayBe) {
+		return
+	}
+	up := newUpstream(t)
+	addr, wait := keeps(t, up, 2, nil)
+	var clients []*peer
+	for range 10 {
+		c := connect(t, addr)
+		c.says("PING\r\n", "+PONG\r\n")
+		clients = append(clients, c)
+	}
+	for _, c := range clients {
+		c.Close()
+	}
+	wait(2)
+	eventually(t, "the others are closed", func() bool { return up.open() == 2 })
+}
+
+func TestAConnectionThatTheServerHasClosedIsNotGivenAway(t *testing.T) {
+	if eachDriver(t, TestAConnectionThatTheServerHasClosedIsNotGivenAway) {
+		return
+	}
+	up := newUpstream(t)
+	addr, wait := keeps(t, up, 2, nil)
+	for range 5 {
+		c := connect(t, addr)
+		c.says("PING\r\n", "+PONG\r\n")
+		c.Close()
+		wait(1)
+		up.cut()
+		eventually(t, "they are closed", func() bool { return up.open() == 0 })
+	}
+}
+
+func TestEveryClientHasToGiveThePassword(t *testing.T) {
+	if eachDriver(t, TestEveryClientHasToGiveThePassword) {
+		return
+	}
+	up := newUpstream(t)
+	addr, wait := keeps(t, up, 2, func(p *proxy.Proxy) { p.Password = "a password" })
+	c := connect(t, addr)
+	c.says("AUTH \"a password\"\r\nPING\r\n", "+OK\r\n+PONG\r\n")
+	c.Close()
+	wait(1)
+	connect(t, addr).says("PING\r\n", "-NOAUTH")
+}
+
+func TestConnectionsThatAreKeptEndWithTheProxy(t *testing.T) {
+	if eachDriver(t, TestConnectionsThatAreKeptEndWithTheProxy) {
+		return
+	}
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr, end := up.serveUntil(t, func(p *proxy.Proxy) { p.Spare, p.Metrics = 4, m })
+	c := connect(t, addr)
+	c.says("PING\r\n", "+PONG\r\n")
+	c.Close()
+	eventually(t, "it is kept", func() bool { return value(t, m, "spare_connections", "") == 1 })
+	end()
+	eventually(t, "it is closed", func() bool { return up.open() == 0 })
+}
+
+// Each client that comes finds a connection like a new one, whatever the one before it
+// has done and however it has left, and while connections are renewed.
+func TestNoClientSeesAnotherOne(t *testing.T) {
+	if eachDriver(t, TestNoClientSeesAnotherOne) {
+		return
+	}
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) {
+		p.Spare, p.Metrics, p.Renewal = 8, m, often
+		p.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	})
+	want := ""
+	var mu sync.Mutex // guards it
+	visit := func(random *rand.Rand) error {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(2 * patience))
+		me := fmt.Sprint(random.Uint64())
+		io.WriteString(conn, string(resp.AppendCommand(nil, "CLIENT", "INFO"))+string(resp.AppendCommand(nil, "ECHO", me)))
+		var got []byte
+		for buf := make([]byte, 4096); !strings.HasSuffix(string(got), me+"\r\n"); {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return fmt.Errorf("after %q: %w", got, err)
+			}
+			got = append(got, buf[:n]...)
+		}
+		seen := own.ReplaceAllString(strings.TrimSuffix(string(got), fmt.Sprintf("$%d\r\n%s\r\n", len(me), me)), "")
+		mu.Lock()
+		if want == "" {
+			want = seen
+		}
+		same := seen == want
+		mu.Unlock()
+		if !same {
+			return fmt.Errorf("a client sees\n%s, and another saw\n%s", seen, want)
+		}
+		farewell := leavings[random.IntN(len(leavings))]
+		if random.IntN(2) == 0 {
+			farewell = "SELECT 3\r\nCLIENT SETNAME " + me + "\r\nHELLO 3\r\nPING\r\n"
+		}
+		io.WriteString(conn, farewell)
+		switch random.IntN(3) {
+		case 0:
+			conn.(*net.TCPConn).SetLinger(0)
+		case 1:
+			conn.SetReadDeadline(time.Now().Add(time.Duration(random.IntN(5)) * time.Millisecond))
+			io.Copy(io.Discard, conn)
+		}
+		return nil
+	}
+	var workers sync.WaitGroup
+	for worker := range 16 {
+		workers.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(worker)))
+			for range 60 {
+				if err := visit(random); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if n := value(t, m, "handed_over_total", ""); n < 100 {
+		t.Errorf("%v connections only were given away", n)
+	}
+}
