@@ -20,16 +20,16 @@ import (
 var loopDrivers = []string{"loop"}
 
 const (
-	// chunk is how much is read at once.
+	// chunk is how much is read from a server at once.
 	chunk = 64 << 10
 
-	// maxBehind is how much may wait for a client before it is not read any more.
-	// What the server sends stops at the first byte that waits, so that only answers
-	// of the session's own get there.
+	// maxBehind is how much may wait for a client that is still read. Where anything
+	// waits the server is not, so that only answers of the session's own come on top.
 	maxBehind = 2 * chunk
 )
 
-// loops are the event loops of a Proxy, one for each core.
+// loops are the event loops of a Proxy: one for two cores, since those who ask and
+// answer need the others.
 type loops struct {
 	all  []*loop
 	next atomic.Uint32
@@ -40,11 +40,11 @@ func (ls *loops) start() (stop func(), err error) {
 	var running sync.WaitGroup
 	stop = func() {
 		for _, l := range ls.all {
-			l.wake(nil)
+			unix.Write(l.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 		}
 		running.Wait()
 	}
-	for range runtime.GOMAXPROCS(0) {
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		l, err := newLoop()
 		if err != nil {
 			stop()
@@ -56,19 +56,39 @@ func (ls *loops) start() (stop func(), err error) {
 	return stop, nil
 }
 
-// A loop is a goroutine that waits for many descriptors at a time. It reads, and
-// gives the sessions what it has read; anybody may write. A joint stays with its loop.
+// adopt gives a joint to a loop for good; nil if that cannot be, for want of
+// descriptors or because its connections are not those of the system.
+func (ls *loops) adopt(j *joint) driver {
+	if len(ls.all) == 0 {
+		return nil
+	}
+	far, ok := j.server.NetConn().(*half)
+	p := &pair{joint: j, near: &half{Conn: j.client}, far: far, left: make(chan struct{}), seen: math.MaxUint64,
+		loop: ls.all[ls.next.Add(1)%uint32(len(ls.all))]}
+	if !ok || p.near.belongTo(p) != nil {
+		return nil
+	}
+	if far.belongTo(p) != nil {
+		unix.Close(p.near.fd)
+		return nil
+	}
+	j.client.Close()
+	far.Conn.Close()
+	j.client = p.near
+	return p
+}
+
+// A loop is a goroutine that waits for the connections of many joints, reads them, and
+// gives the sessions what it has read. Others may write to them meanwhile.
 type loop struct {
-	poll, bell int // descriptors: epoll, and what wakes it
-	halves     map[int32]*half
+	poll, bell int // descriptors: epoll, and what ends the loop
 
-	raw   [chunk]byte       // what TLS is being given, all of which it takes
-	plain [chunk]byte       // what it makes of that
-	from  [largeBuffer]byte // what a client has sent
+	raw   [chunk]byte       // what has come from a server
+	plain [chunk]byte       // what TLS makes of it
+	asked [largeBuffer]byte // what has come from a client
 
-	mu     sync.Mutex // guards below
-	woken  []*pair    // are to be looked at; nil ends the loop
-	asleep bool       // the bell has to be rung
+	mu     sync.Mutex      // guards below
+	halves map[int32]*half // by descriptor
 }
 
 func newLoop() (*loop, error) {
@@ -76,72 +96,134 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(bell)})
-	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
 		unix.Close(poll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	return &loop{poll: poll, bell: bell, halves: map[int32]*half{}}, nil
-}
-
-// wake has the loop look at a pair. It may be called while a joint's mu is held.
-func (l *loop) wake(p *pair) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.woken = append(l.woken, p)
-	if l.asleep {
-		l.asleep = false
-		unix.Write(l.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}
-}
-
-// takeWoken gives what has been woken, and is asleep if that is nothing.
-func (l *loop) takeWoken(room []*pair) []*pair {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	woken := l.woken
-	l.woken = room[:0]
-	l.asleep = len(woken) == 0
-	return woken
-}
-
-// wakeUp saves those who wake the bell.
-func (l *loop) wakeUp() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.asleep = false
+	err = unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(bell)})
+	return &loop{poll: poll, bell: bell, halves: map[int32]*half{}}, os.NewSyscallError("epoll_ctl", err)
 }
 
 func (l *loop) run() {
 	defer unix.Close(l.poll)
 	defer unix.Close(l.bell)
 	events := make([]unix.EpollEvent, 256)
-	var woken []*pair
 	for {
-		timeout := 0
-		if woken = l.takeWoken(woken); len(woken) == 0 {
-			timeout = -1
-		}
-		for i, p := range woken {
-			if woken[i] = nil; p == nil {
+		n, _ := unix.EpollWait(l.poll, events, -1) // it fails when a signal comes
+		for _, e := range events[:max(n, 0)] {
+			if int(e.Fd) == l.bell {
 				return
 			}
-			l.move(p, true, true)
-		}
-		n, _ := unix.EpollWait(l.poll, events, timeout) // it fails when a signal comes
-		l.wakeUp()
-		for _, e := range events[:max(n, 0)] {
-			if h := l.halves[e.Fd]; h != nil {
-				reads := e.Events&^unix.EPOLLOUT != 0
-				l.move(h.pair, reads && h == h.pair.near, reads && h == h.pair.far)
-			} else if int(e.Fd) == l.bell {
-				unix.Read(l.bell, l.raw[:8])
+			if h := l.half(e.Fd); h != nil {
+				l.move(h, e.Events)
 			}
 		}
 	}
+}
+
+// half is nil for one that the loop knows no more, or not yet.
+func (l *loop) half(fd int32) *half {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.halves[fd]
+}
+
+// move moves what can be moved after events of a half.
+func (l *loop) move(h *half, events uint32) {
+	p := h.pair
+	all := h.woken.Swap(false)
+	reads := events&^unix.EPOLLOUT != 0
+	for _, h := range []*half{p.near, p.far} {
+		if h.behind() > 0 && h.flush() {
+			p.caughtUp()
+			all = true
+		}
+	}
+	if (all || reads && h == p.far) && p.near.behind() == 0 && l.fromServer(p) != nil {
+		l.drop(p)
+		return
+	}
+	if (all || reads && h == p.near) && !p.ended && l.fromClient(p) != nil {
+		p.leave()
+	}
+	err := p.near.await(!p.ended && (p.near.shut.Load() || !p.waits && p.far.behind() == 0 && p.near.behind() <= maxBehind))
+	if err = cmp.Or(err, p.far.await(p.near.behind() == 0)); err != nil {
+		p.proxy.log.Warn("connection closed", "client", p.name(), "why", err)
+		l.drop(p)
+	}
+}
+
+// fromServer passes on what the server has sent.
+func (l *loop) fromServer(p *pair) error {
+	p.far.ready = true
+	for {
+		n, err := 0, error(nil)
+		for more := 0; n < len(l.plain) && err == nil; n += more {
+			more, err = p.server.Conn.Read(l.plain[n:])
+		}
+		if n > 0 {
+			passed := p.pass(l.plain[:n])
+			p.proxy.metrics.toClient.Add(float64(n))
+			if passed != nil {
+				return passed
+			}
+		}
+		switch {
+		case err == errAgain, err != nil && p.near.behind() > 0: // it stays an error, for when the client has taken all
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// fromClient passes on what the client has sent.
+func (l *loop) fromClient(p *pair) error {
+	switch {
+	case p.near.closed.Load():
+		return net.ErrClosed
+	case p.near.shut.Load(): // nobody listens
+		_, err := p.near.receive(l.asked[:])
+		return err
+	case p.far.behind() > 0 || p.near.behind() > maxBehind:
+		return nil
+	}
+	in := p.intake
+	in.lend(&l.asked)
+	defer in.keep()
+	again := p.goesOn()
+	for read := false; again || !read && !p.waits; again = p.goesOn() {
+		if !again {
+			n, err := p.near.receive(in.buf[in.end:])
+			if n == 0 {
+				return err
+			}
+			in.end += n
+			read = true
+		}
+		seen, err := p.take()
+		if err != nil {
+			p.settle(err)
+			return err
+		}
+		p.seen = seen
+	}
+	return nil
+}
+
+// drop ends a pair when nothing more comes from the server.
+func (l *loop) drop(p *pair) {
+	p.server.CloseWrite()
+	for _, h := range []*half{p.near, p.far} {
+		l.mu.Lock()
+		delete(l.halves, int32(h.fd))
+		l.mu.Unlock()
+		h.release()
+	}
+	p.leave()
+	p.end()
+	close(p.answered)
 }
 
 // A pair is the driver of a joint that has a loop.
@@ -151,44 +233,25 @@ type pair struct {
 	near, far *half         // the client's and the server's
 	left      chan struct{} // closed when the client has ended
 
-	// For the loop alone.
-	known, ended, over bool   // to the loop; what the client sends; everything
-	seen               uint64 // turns when the session has left bytes of the client
+	// For the loop alone:
+	ended bool   // the client has
+	waits bool   // it has to wait, as goesOn says
+	seen  uint64 // turns when the session has left bytes of the client
 }
 
 var _ driver = (*pair)(nil)
 
-// adopt gives a joint to a loop; nil if it cannot be, for want of descriptors or
-// because its connections are not those of the system.
-func (ls *loops) adopt(j *joint) driver {
-	if len(ls.all) == 0 {
-		return nil
-	}
-	far, ok := j.server.NetConn().(*half)
-	if !ok {
-		return nil
-	}
-	p := &pair{joint: j, loop: ls.all[ls.next.Add(1)%uint32(len(ls.all))], near: &half{Conn: j.client}, far: far, left: make(chan struct{}), seen: math.MaxUint64}
-	near, err := p.near.duplicate()
-	if err != nil {
-		return nil
-	}
-	fd, err := far.duplicate()
-	if err != nil || !far.belongTo(p, fd) {
-		unix.Close(near)
-		return nil
-	}
-	p.near.belongTo(p, near)
-	j.client = p.near
-	return p
-}
-
 func (p *pair) run() {
-	p.loop.wake(p)
+	p.local()
+	p.loop.mu.Lock()
+	p.loop.halves[int32(p.near.fd)], p.loop.halves[int32(p.far.fd)] = p.near, p.far
+	p.loop.mu.Unlock()
+	p.far.wake()
 	<-p.left
 }
 
-func (p *pair) wake() { p.loop.wake(p) }
+// wake needs no room at the server's for what it may let go there.
+func (p *pair) wake() { p.far.wake() }
 
 func (p *pair) behind() (server, client bool) { return p.far.behind() > 0, p.near.behind() > 0 }
 
@@ -204,46 +267,7 @@ func (p *pair) part() {
 	}
 }
 
-// move moves what can be moved. client and server are whether there may be something
-// of theirs to read.
-func (l *loop) move(p *pair, client, server bool) {
-	if p.over {
-		return
-	}
-	if !p.known {
-		p.known = true
-		l.halves[int32(p.near.fd)], l.halves[int32(p.far.fd)] = p.near, p.far
-		p.local()
-	}
-	for _, h := range []*half{p.near, p.far} {
-		if h.behind() == 0 {
-			continue
-		}
-		if h.flush(); h.behind() == 0 {
-			p.caughtUp()
-			client, server = true, true
-		}
-	}
-	if server && p.near.behind() == 0 && l.fromServer(p) != nil {
-		l.drop(p)
-		return
-	}
-	if client && !p.ended {
-		if err := l.fromClient(p); err != nil && err != errAgain {
-			p.leave()
-		}
-	}
-	p.mu.Lock()
-	waits := p.waiting
-	p.mu.Unlock()
-	err := p.near.await(!p.ended && !waits && p.far.behind() == 0 && p.near.behind() <= maxBehind)
-	if err = cmp.Or(err, p.far.await(p.near.behind() == 0)); err != nil {
-		p.proxy.log.Warn("connection closed", "client", p.name(), "why", err)
-		l.drop(p)
-	}
-}
-
-// caughtUp notes that what had been written has reached one side.
+// caughtUp notes that all that had been written has reached one side.
 func (p *pair) caughtUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -251,7 +275,16 @@ func (p *pair) caughtUp() {
 	p.changed.Broadcast()
 }
 
-// leave is the end of what the client sends.
+// goesOn is joint.goesOn, if the session has left anything.
+func (p *pair) goesOn() (again bool) {
+	if p.intake.end > 0 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		again, p.waits = p.joint.goesOn(p.seen)
+	}
+	return again
+}
+
 func (p *pair) leave() {
 	if !p.ended {
 		p.ended = true
@@ -259,107 +292,24 @@ func (p *pair) leave() {
 	}
 }
 
-// drop is the end of a pair.
-func (l *loop) drop(p *pair) {
-	p.over = true
-	for _, h := range []*half{p.near, p.far} {
-		delete(l.halves, int32(h.fd))
-		h.leaveLoop()
-	}
-	p.near.Close() // nothing can be answered any more
-	p.leave()
-	p.end()
-	close(p.answered)
-}
-
-// fromServer passes on what the server has sent.
-func (l *loop) fromServer(p *pair) error {
-	p.far.ready = true
-	for {
-		var n int
-		var err error
-		for n < len(l.plain) && err == nil {
-			var m int
-			m, err = p.server.Conn.Read(l.plain[n:])
-			n += m
-		}
-		if n > 0 {
-			passed := p.pass(l.plain[:n])
-			p.proxy.metrics.toClient.Add(float64(n))
-			if passed != nil {
-				return passed
-			}
-		}
-		switch {
-		case err == errAgain, err != nil && p.near.behind() > 0: // it stays an error until that has been taken
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// fromClient passes on what the client has sent.
-func (l *loop) fromClient(p *pair) error {
-	switch {
-	case p.near.isClosed():
-		return net.ErrClosed
-	case p.near.parting():
-		return p.near.discard(l.from[:])
-	case p.far.behind() > 0 || p.near.behind() > maxBehind:
-		return nil
-	}
-	p.intake.lend(&l.from)
-	defer p.intake.keep()
-	again, waits := p.goesOn()
-	for read := false; again || !read && !waits; {
-		if !again {
-			n, err := p.near.receive(p.intake.buf[p.intake.end:])
-			if err != nil {
-				return err
-			}
-			p.intake.end += n
-			read = true
-		}
-		seen, err := p.take()
-		if err != nil {
-			p.settle(err)
-			return err
-		}
-		p.seen = seen
-		again, waits = p.goesOn()
-	}
-	return nil
-}
-
-// goesOn is explained at joint.goesOn.
-func (p *pair) goesOn() (again, waits bool) {
-	if p.intake.end == 0 {
-		return false, false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.joint.goesOn(p.seen)
-}
-
-// A half is one of the connections of a pair. What is read is what there is; what is
-// written waits here until it can be. Until it belongs to a pair it is as any other.
+// A half is one connection of a pair; until it belongs to one it is as any other.
+// Then Read takes what there is, and what Write cannot write waits.
 type half struct {
-	net.Conn // what it was made of, for the addresses once it belongs to a pair
+	net.Conn // for the addresses, once it belongs to a pair
 	pair     *pair
 
-	// For the loop alone.
+	// For the loop alone:
 	raw   []byte // has been read, and Read has not given it away
 	ready bool   // there may be more
-	armed uint32 // what epoll waits for
 
-	mu       sync.Mutex // guards below
-	fd       int
-	out      []byte // what waits
-	shut     bool   // nothing more may be written
-	discards int    // how much more is to be read and thrown away
-	closed   bool
-	left     bool // the loop does not know it any more
+	waiting      atomic.Int64 // how much is in out
+	shut, closed atomic.Bool  // nothing more is written; nor read
+	woken        atomic.Bool  // everything is to be looked at
+
+	mu    sync.Mutex // guards below, and the use of fd by others than the loop
+	fd    int
+	out   []byte // what waits
+	armed uint32 // what epoll waits for
 }
 
 // openHalf opens what TLS runs over.
@@ -371,54 +321,47 @@ func openHalf(ctx context.Context, network, addr string) (net.Conn, error) {
 	return &half{Conn: conn}, nil
 }
 
-// duplicate gives a descriptor that Go's poller does not know.
-func (h *half) duplicate() (fd int, err error) {
+// belongTo gives it a descriptor that Go's own poller does not know.
+func (h *half) belongTo(p *pair) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	conn, ok := h.Conn.(syscall.Conn)
-	if !ok {
-		return 0, errors.ErrUnsupported
+	if !ok || h.closed.Load() {
+		return errors.ErrUnsupported
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	err = cmp.Or(raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }), err)
-	return fd, err
+	wrong := raw.Control(func(fd uintptr) { h.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = cmp.Or(wrong, err); err == nil {
+		h.pair = p
+	}
+	return err
 }
 
-// belongTo makes it one of a pair, unless it has been closed.
-func (h *half) belongTo(p *pair, fd int) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		unix.Close(fd)
-		return false
-	}
-	h.Conn.Close()
-	h.pair, h.fd = p, fd
-	return true
-}
-
-// errAgain is what crypto/tls takes for an error that does not last.
+// errAgain does not last: crypto/tls goes on where it was.
 var errAgain net.Error = again{}
 
 type again struct{}
 
-func (again) Error() string   { return "nothing to read yet" }
+func (again) Error() string   { return "nothing more has come" }
 func (again) Timeout() bool   { return true }
 func (again) Temporary() bool { return true }
 
-// Read gives TLS what has come, at one go if the buffer of the loop can hold it.
+// Read gives TLS what one read has brought, bit by bit.
 func (h *half) Read(b []byte) (int, error) {
-	switch {
-	case h.pair == nil:
+	if h.pair == nil {
 		return h.Conn.Read(b)
-	case len(h.raw) == 0 && !h.ready:
-		return 0, errAgain
-	case len(h.raw) == 0:
+	}
+	if len(h.raw) == 0 {
+		if !h.ready {
+			return 0, errAgain
+		}
 		h.ready = false
 		n, err := h.receive(h.pair.loop.raw[:])
-		if err != nil {
-			return 0, err
+		if n == 0 {
+			return 0, cmp.Or(err, error(errAgain))
 		}
 		h.raw = h.pair.loop.raw[:n]
 	}
@@ -427,113 +370,83 @@ func (h *half) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// receive reads once.
+// receive reads once. Nothing without an error is nothing for now.
 func (h *half) receive(b []byte) (int, error) {
-	for {
-		switch n, err := unix.Read(h.fd, b); {
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			return 0, errAgain
-		case err != nil:
-			return 0, os.NewSyscallError("read", err)
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
+	switch n, err := unix.Read(h.fd, b); {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return 0, nil
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0:
+		return 0, io.EOF
+	default:
+		return n, nil
 	}
 }
 
-// Write writes what can be, and keeps the rest.
-func (h *half) Write(b []byte) (int, error) {
+// Write writes what can be, and has the rest wait.
+func (h *half) Write(b []byte) (n int, err error) {
 	if h.pair == nil {
 		return h.Conn.Write(b)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.shut {
+	switch {
+	case h.closed.Load():
+		return 0, net.ErrClosed
+	case h.shut.Load():
 		return len(b), nil
+	case len(h.out) == 0:
+		if n, err = h.send(b); n == len(b) || err != nil {
+			return n, err
+		}
 	}
-	if len(h.out) > 0 {
-		h.out = append(h.out, b...)
-		return len(b), nil
-	}
-	n, err := h.send(b)
-	if n < len(b) && err == nil {
-		h.out = append(h.out, b[n:]...)
-		h.pair.loop.wake(h.pair)
-	}
-	return len(b), err
+	h.keep(append(h.out, b[n:]...))
+	h.arm(h.armed | unix.EPOLLOUT)
+	return len(b), nil
 }
 
 // send writes once. The caller holds mu.
 func (h *half) send(b []byte) (int, error) {
-	for !h.closed {
-		switch n, err := unix.Write(h.fd, b); err {
-		case nil:
-			return n, nil
-		case unix.EAGAIN:
-			return 0, nil
-		case unix.EINTR:
-		default:
-			return 0, os.NewSyscallError("write", err)
-		}
+	n, err := unix.Write(h.fd, b)
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return 0, nil
 	}
-	return 0, net.ErrClosed
+	return max(n, 0), os.NewSyscallError("write", err)
 }
 
-// flush writes what waits, as far as it can be.
-func (h *half) flush() error {
+// keep has out wait. The caller holds mu.
+func (h *half) keep(out []byte) {
+	if h.out = out; len(out) == 0 {
+		h.out = nil
+	}
+	h.waiting.Store(int64(len(out)))
+}
+
+func (h *half) behind() int64 { return h.waiting.Load() }
+
+// flush writes what waits, and tells whether that was all.
+func (h *half) flush() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n, err := h.send(h.out)
-	if h.out = h.out[n:]; len(h.out) == 0 || err != nil {
-		h.out = nil
+	if err != nil {
+		n = len(h.out) // who reads will find that it has ended
 	}
-	if h.shut && h.out == nil {
+	if h.keep(h.out[n:]); len(h.out) == 0 && h.shut.Load() {
 		unix.Shutdown(h.fd, unix.SHUT_WR)
 	}
-	return err
-}
-
-func (h *half) behind() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.out)
+	return len(h.out) == 0
 }
 
 // part ends what is written, and has what comes thrown away.
 func (h *half) part() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.shut, h.discards = true, maxUnread
-	if len(h.out) == 0 {
+	if h.shut.Store(true); len(h.out) == 0 && !h.closed.Load() {
 		unix.Shutdown(h.fd, unix.SHUT_WR)
 	}
-	h.pair.loop.wake(h.pair)
-}
-
-func (h *half) parting() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.shut
-}
-
-// discard throws away what has come, up to a bound.
-func (h *half) discard(room []byte) error {
-	n, err := h.receive(room)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.discards -= n; h.discards < 0 {
-		return io.EOF
-	}
-	return err
-}
-
-func (h *half) isClosed() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.closed
+	h.look()
 }
 
 // gone is whether the peer has ended its half, or is not there any more.
@@ -541,64 +454,75 @@ func (h *half) gone() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLRDHUP}}, 0)
-	return h.closed || n > 0
+	return n > 0 || h.closed.Load()
 }
 
-// Close ends it; the loop that knows it drops its pair.
+// Close ends the connection. The loop sees that, and releases the descriptor.
 func (h *half) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		return net.ErrClosed
-	}
-	h.closed, h.out = true, nil
 	switch {
+	case h.closed.Load():
 	case h.pair == nil:
+		h.closed.Store(true)
 		return h.Conn.Close()
-	case h.left:
-		unix.Close(h.fd)
 	default:
+		h.keep(nil)
 		unix.Shutdown(h.fd, unix.SHUT_RDWR)
-		h.pair.loop.wake(h.pair)
+		h.look()
+		h.closed.Store(true)
 	}
 	return nil
 }
 
-// leaveLoop leaves the descriptor to Close.
-func (h *half) leaveLoop() {
-	h.arm(0)
+func (h *half) release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.left = true
-	if h.closed {
-		unix.Close(h.fd)
+	h.closed.Store(true)
+	unix.Close(h.fd)
+	h.fd = -1
+}
+
+// wake has the loop look at everything once there is room to write.
+func (h *half) wake() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.look()
+}
+
+func (h *half) look() {
+	if !h.closed.Load() {
+		h.woken.Store(true)
+		h.arm(h.armed | unix.EPOLLOUT)
 	}
 }
 
-// arm has epoll wait until there is something to read, if that is wanted, and until
-// something can be written, if something waits.
+// await has epoll wait until there is something to read, if that is wanted, and for
+// room if something is to be written or looked at.
 func (h *half) await(reads bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var want uint32
 	if reads {
 		want |= unix.EPOLLIN
 	}
-	if h.behind() > 0 {
+	if len(h.out) > 0 || h.woken.Load() {
 		want |= unix.EPOLLOUT
 	}
 	return h.arm(want)
 }
 
-// arm has epoll wait for events, or not know the descriptor if there are none.
-func (h *half) arm(want uint32) error {
+// arm has epoll wait for events, or forget the descriptor. The caller holds mu.
+func (h *half) arm(events uint32) error {
 	op := unix.EPOLL_CTL_MOD
 	switch {
-	case want == h.armed:
+	case events == h.armed:
 		return nil
-	case want == 0:
+	case events == 0:
 		op = unix.EPOLL_CTL_DEL
 	case h.armed == 0:
 		op = unix.EPOLL_CTL_ADD
 	}
-	h.armed = want
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(h.pair.loop.poll, op, h.fd, &unix.EpollEvent{Events: want, Fd: int32(h.fd)}))
+	h.armed = events
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(h.pair.loop.poll, op, h.fd, &unix.EpollEvent{Events: events, Fd: int32(h.fd)}))
 }
