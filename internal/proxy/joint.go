@@ -90,13 +90,14 @@ func (j *joint) serve(cutting, ending context.Context) {
 		}
 	}()
 	defer context.AfterFunc(cutting, func() { server.Close() })()
-	if !stop() || write(server.Conn, up) != nil {
+	if !stop() {
 		return
 	}
-	j.proxy.metrics.toCache.Add(float64(taken))
-	j.intake.take(taken)
 	j.driver = j.proxy.drive(j)
 	defer context.AfterFunc(cutting, func() { j.client.Close() })()
+	write(server.Conn, up) // if it fails, so does what reads the server
+	j.proxy.metrics.toCache.Add(float64(taken))
+	j.intake.take(taken)
 	stop = context.AfterFunc(ending, j.finish)
 	kept = j.join(cutting)
 }

@@ -132,6 +132,10 @@ func (l *loop) half(fd int32) *half {
 // move moves what can be moved after events of a half.
 func (l *loop) move(h *half, events uint32) {
 	p := h.pair
+	if p.leaving.Load() {
+		l.release(p)
+		return
+	}
 	all := h.woken.Swap(false)
 	reads := events&^unix.EPOLLOUT != 0
 	for _, h := range []*half{p.near, p.far} {
@@ -212,15 +216,28 @@ func (l *loop) fromClient(p *pair) error {
 	return nil
 }
 
+// forget has the loop look at neither half any more.
+func (l *loop) forget(p *pair) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.halves, int32(p.near.fd))
+	delete(l.halves, int32(p.far.fd))
+}
+
+// release ends a pair whose server another one is to have.
+func (l *loop) release(p *pair) {
+	l.forget(p)
+	p.near.release()
+	p.released = p.far.rest()
+	close(p.answered)
+}
+
 // drop ends a pair when nothing more comes from the server.
 func (l *loop) drop(p *pair) {
 	p.server.CloseWrite()
-	for _, h := range []*half{p.near, p.far} {
-		l.mu.Lock()
-		delete(l.halves, int32(h.fd))
-		l.mu.Unlock()
-		h.release()
-	}
+	l.forget(p)
+	p.near.release()
+	p.far.release()
 	p.leave()
 	p.end()
 	close(p.answered)
@@ -255,7 +272,12 @@ func (p *pair) wake() { p.far.wake() }
 
 func (p *pair) behind() (server, client bool) { return p.far.behind() > 0, p.near.behind() > 0 }
 
-func (p *pair) release() bool { return false }
+func (p *pair) release() bool {
+	p.leaving.Store(true)
+	p.far.wake()
+	<-p.answered
+	return p.released
+}
 
 func (p *pair) gone() bool { return p.near.gone() }
 
@@ -326,8 +348,12 @@ func (h *half) belongTo(p *pair) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	conn, ok := h.Conn.(syscall.Conn)
-	if !ok || h.closed.Load() {
+	switch {
+	case !ok || h.closed.Load():
 		return errors.ErrUnsupported
+	case h.fd > 0: // from another pair
+		h.pair = p
+		return nil
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -465,6 +491,9 @@ func (h *half) Close() error {
 	case h.closed.Load():
 	case h.pair == nil:
 		h.closed.Store(true)
+		if h.fd > 0 {
+			return unix.Close(h.fd)
+		}
 		return h.Conn.Close()
 	default:
 		h.keep(nil)
@@ -473,6 +502,24 @@ func (h *half) Close() error {
 		h.closed.Store(true)
 	}
 	return nil
+}
+
+// rest leaves its pair for another one, and tells whether it is fit for that.
+func (h *half) rest() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.woken.Store(false)
+	ok := h.arm(0) == nil && len(h.raw) == 0 && len(h.out) == 0 && !h.closed.Load()
+	h.pair = nil
+	return ok
+}
+
+// quiet is whether nothing has come for one that rests.
+func (h *half) quiet() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, _, err := unix.Recvfrom(h.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return err == unix.EAGAIN
 }
 
 func (h *half) release() {

@@ -43,7 +43,7 @@ func (s *spares) unlock() {
 func (s *spares) put(conn *dial.Conn, most int) bool {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.closed || len(s.list) >= most || time.Since(conn.SignIn.SignedIn()) > spareAge || conn.Look() != dial.Quiet {
+	if s.closed || len(s.list) >= most || time.Since(conn.SignIn.SignedIn()) > spareAge || !quiet(conn) {
 		return false
 	}
 	s.list = append(s.list, spare{conn, time.Now()})
@@ -61,12 +61,20 @@ func (s *spares) take() *dial.Conn {
 		last := s.list[len(s.list)-1].conn
 		s.list[len(s.list)-1] = spare{}
 		s.list = s.list[:len(s.list)-1]
-		if last.Look() == dial.Quiet {
+		if quiet(last) {
 			return last
 		}
 		last.Close()
 	}
 	return nil
+}
+
+// quiet is whether a connection is open, and nothing has come that nobody awaits.
+func quiet(conn *dial.Conn) bool {
+	if under, ok := conn.NetConn().(interface{ quiet() bool }); ok {
+		return under.quiet()
+	}
+	return conn.Look() == dial.Quiet
 }
 
 // sweep closes those that have waited long enough.
