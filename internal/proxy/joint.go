@@ -82,7 +82,10 @@ func (j *joint) serve(cutting, ending context.Context) {
 	j.server = server
 	defer server.Close()
 	defer context.AfterFunc(cutting, func() { server.Close() })()
-	if !stop() || write(server.Conn, up) != nil {
+	if !stop() {
+		return
+	}
+	if aside(func() { err = write(server.Conn, up) }); err != nil {
 		return
 	}
 	j.proxy.metrics.toCache.Add(float64(taken))
@@ -135,16 +138,20 @@ func (j *joint) greet() (taken int, up [][]byte, ok bool) {
 func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 	j.proxy.metrics.held.Inc()
 	defer j.proxy.metrics.held.Dec()
-	// In a goroutine that ends: the stack that the handshake needs goes with it.
 	var server *dial.Conn
 	var err error
+	aside(func() { server, err = j.proxy.signIn(ctx, j.client) })
+	return server, err
+}
+
+// aside calls f in a goroutine that ends: the stack that it needs goes with it.
+func aside(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server, err = j.proxy.signIn(ctx, j.client)
+		f()
 	}()
 	<-done
-	return server, err
 }
 
 // join passes on what comes from either side until one has ended.

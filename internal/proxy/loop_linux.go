@@ -33,6 +33,8 @@ const (
 type loops struct {
 	all  []*loop
 	next atomic.Uint32
+
+	read, write func(fd int, b []byte) (int, error) // nil means those of the system
 }
 
 // start has them run until stop is called, when there must be no joints any more.
@@ -44,12 +46,16 @@ func (ls *loops) start() (stop func(), err error) {
 		}
 		running.Wait()
 	}
+	if ls.read == nil {
+		ls.read, ls.write = unix.Read, unix.Write
+	}
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		l, err := newLoop()
 		if err != nil {
 			stop()
 			return nil, err
 		}
+		l.read, l.write = ls.read, ls.write
 		ls.all = append(ls.all, l)
 		running.Go(l.run)
 	}
@@ -81,7 +87,8 @@ func (ls *loops) adopt(j *joint) driver {
 // A loop is a goroutine that waits for the connections of many joints, reads them, and
 // gives the sessions what it has read. Others may write to them meanwhile.
 type loop struct {
-	poll, bell int // descriptors: epoll, and what ends the loop
+	poll, bell  int // descriptors: epoll, and what ends the loop
+	read, write func(fd int, b []byte) (int, error)
 
 	raw   [chunk]byte       // what has come from a server
 	plain [chunk]byte       // what TLS makes of it
@@ -243,6 +250,8 @@ var _ driver = (*pair)(nil)
 
 func (p *pair) run() {
 	p.local()
+	p.session.Client(nil, false) // it keeps nothing of the intake's any more
+	p.intake.keep()
 	p.loop.mu.Lock()
 	p.loop.halves[int32(p.near.fd)], p.loop.halves[int32(p.far.fd)] = p.near, p.far
 	p.loop.mu.Unlock()
@@ -370,7 +379,7 @@ func (h *half) Read(b []byte) (int, error) {
 
 // receive reads once. Nothing without an error is nothing for now.
 func (h *half) receive(b []byte) (int, error) {
-	switch n, err := unix.Read(h.fd, b); {
+	switch n, err := h.pair.loop.read(h.fd, b); {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return 0, nil
 	case err != nil:
@@ -406,7 +415,7 @@ func (h *half) Write(b []byte) (n int, err error) {
 
 // send writes once. The caller holds mu.
 func (h *half) send(b []byte) (int, error) {
-	n, err := unix.Write(h.fd, b)
+	n, err := h.pair.loop.write(h.fd, b)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return 0, nil
 	}

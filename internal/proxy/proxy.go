@@ -185,7 +185,7 @@ func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
 		p.log.Warn("too many connections", "client", client.RemoteAddr().String(), "limit", p.MaxConnections)
 		client.SetDeadline(time.Now().Add(finishTime))
 		client.Write(resp.AppendError(nil, textTooMany))
-		goroutines{&joint{client: client}}.part()
+		part(client)
 		return
 	}
 	p.metrics.open.Inc()
