@@ -250,8 +250,7 @@ var _ driver = (*pair)(nil)
 
 func (p *pair) run() {
 	p.local()
-	p.session.Client(nil, false) // it keeps nothing of the intake's any more
-	p.intake.keep()
+	p.keep()
 	p.loop.mu.Lock()
 	p.loop.halves[int32(p.near.fd)], p.loop.halves[int32(p.far.fd)] = p.near, p.far
 	p.loop.mu.Unlock()
@@ -272,6 +271,16 @@ func (p *pair) part() {
 	case <-p.left:
 	case <-time.After(closeTime):
 	}
+}
+
+// keep has the session and the intake keep no more of what has come than they need.
+func (p *pair) keep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.intake.end == 0 {
+		p.session.Client(nil, false)
+	}
+	p.intake.keep()
 }
 
 // caughtUp notes that all that had been written has reached one side.

@@ -89,6 +89,9 @@ func (p *Proxy) prepare() error {
 		p.renewal = renewal
 		config := dial.WithSessions(p.TLS).Clone()
 		config.DynamicRecordSizingDisabled = true // small records are for who begins to read a page
+		if host, _, err := net.SplitHostPort(p.Addr); err == nil && config.ServerName == "" {
+			config.ServerName = host // once, rather than in a clone for each connection
+		}
 		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: config, Timeout: p.connectTime()}
 		if p.Driver == "loop" {
 			p.dialer.Open = openHalf
