@@ -91,7 +91,13 @@ func (k *killer) login(login rotate.Login) rotate.Login {
 
 func onStage(t *testing.T, kind rotate.Kind, nodes int, delay time.Duration) *stage {
 	t.Helper()
-	srv := emulator.Start(t, emulator.Config{Empty: true, StateDelay: delay})
+	return onStageWith(t, "", kind, nodes, delay)
+}
+
+// onStageWith has another engine than the one that is found.
+func onStageWith(t *testing.T, engine string, kind rotate.Kind, nodes int, delay time.Duration) *stage {
+	t.Helper()
+	srv := emulator.Start(t, emulator.Config{Empty: true, StateDelay: delay, Engine: engine})
 	s := &stage{srv: srv, user: "orders-app", over: make(chan error, 1), killer: &killer{}}
 	password := emulator.Secret(oldest)
 	cache := emulator.Cache{Name: "orders", Group: "orders-users", Nodes: nodes}

@@ -30,6 +30,7 @@ var (
 const (
 	loginTimeout = 10 * time.Second // for one node
 	maxReplies   = 1 << 20          // bytes of one node
+	maxClients   = 256 << 20        // bytes of its CLIENT LIST, which are read line by line
 	maxElements  = 1 << 16          // CLUSTER SLOTS has an array for each of up to 16384 ranges
 )
 
@@ -69,45 +70,125 @@ func TLSLogin(config *tls.Config) Login {
 	}
 }
 
-// loginNode signs in on one node, and returns the nodes of its cluster.
-func loginNode(ctx context.Context, config *tls.Config, node, user, password string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
-	defer cancel()
-	raw, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", node)
+// Connected signs in on each of the nodes, and tells who is connected to any of them as
+// the user named of: an address, and what else CLIENT LIST has for a person to know the
+// client by.
+type Connected func(ctx context.Context, nodes []string, user, password, of string) ([]string, error)
+
+// TLSConnected is a Connected over TLS, as TLSLogin is a Login. The user who signs in
+// must be allowed CLIENT LIST.
+func TLSConnected(config *tls.Config) Connected {
+	return func(ctx context.Context, nodes []string, user, password, of string) (clients []string, err error) {
+		if nodes, err = TLSLogin(config)(ctx, nodes, user, password); err != nil {
+			return nil, err
+		}
+		for _, node := range nodes {
+			here, err := connectedNode(ctx, config, node, user, password, of)
+			if err != nil {
+				return nil, fmt.Errorf("CLIENT LIST at %s: %w", node, err)
+			}
+			clients = append(clients, here...)
+		}
+		return clients, nil
+	}
+}
+
+func connectedNode(ctx context.Context, config *tls.Config, node, user, password, of string) (clients []string, err error) {
+	c, hangUp, err := signedIn(ctx, config, node, user, password)
 	if err != nil {
 		return nil, err
 	}
-	defer raw.Close()
-	defer context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })()
-	c := conn{raw, bufio.NewReader(io.LimitReader(raw, maxReplies))}
+	defer hangUp()
+	c.r = bufio.NewReader(io.LimitReader(c.Conn, maxClients)) // nothing is left of the answer before
+	if _, err := io.WriteString(c.Conn, "*2\r\n$6\r\nCLIENT\r\n$4\r\nLIST\r\n"); err != nil {
+		return nil, err
+	}
+	line, err := c.r.ReadSlice('\n')
+	if err != nil {
+		return nil, err
+	}
+	length, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(string(line), "$")))
+	if err != nil || line[0] != '$' {
+		return nil, fmt.Errorf("it was answered %.100q", line)
+	}
+	lines := bufio.NewScanner(io.LimitReader(c.r, int64(length)))
+	read := 0
+	for lines.Scan() {
+		read += len(lines.Bytes()) + 1
+		client := map[string]string{}
+		for field := range strings.FieldsSeq(lines.Text()) {
+			name, value, _ := strings.Cut(field, "=")
+			client[name] = value
+		}
+		// Who has not signed in yet is counted as default by Redis, and has no command.
+		if client["user"] == of && client["cmd"] != "NULL" {
+			clients = append(clients, strings.TrimSpace(client["addr"]+" "+client["name"]))
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if read < length {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return clients, nil
+}
+
+// loginNode signs in on one node, and returns the nodes of its cluster.
+func loginNode(ctx context.Context, config *tls.Config, node, user, password string) ([]string, error) {
+	c, hangUp, err := signedIn(ctx, config, node, user, password)
+	if err != nil {
+		return nil, err
+	}
+	defer hangUp()
+	reply, err := c.do("CLUSTER", "SLOTS") // refused by what is no cluster, and by access strings
+	return nodesOf(reply), err
+}
+
+// signedIn is a connection to one node, of loginTimeout at most, that has signed in and
+// had a PING answered.
+func signedIn(ctx context.Context, config *tls.Config, node, user, password string) (c conn, hangUp func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	raw, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", node)
+	if err != nil {
+		cancel()
+		return c, nil, err
+	}
+	detach := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
+	hangUp = func() { detach(); cancel(); raw.Close() }
+	c = conn{raw, bufio.NewReader(io.LimitReader(raw, maxReplies))}
+	if err := c.signIn(user, password); err != nil {
+		hangUp()
+		return c, nil, err
+	}
+	return c, hangUp, nil
+}
+
+func (c conn) signIn(user, password string) error {
 	auth := []string{"AUTH", user, password}
 	if user == "" {
 		// The one argument that all versions know. Who needs no password could sign in
 		// with any: AUTH would prove nothing.
 		auth = []string{"AUTH", password}
 		if reply, err := c.do("PING"); err != nil || !isRefusal(reply) {
-			return nil, orElse(err, ErrOpen)
+			return orElse(err, ErrOpen)
 		}
 	}
 	reply, err := c.do(auth...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if refused, is := reply.(refusal); is {
 		if isRefusal(refused) {
-			return nil, ErrRefused
+			return ErrRefused
 		}
-		return nil, fmt.Errorf("AUTH was answered %.100q", string(refused))
+		return fmt.Errorf("AUTH was answered %.100q", string(refused))
 	}
 	reply, err = c.do("PING")
 	if refused, is := reply.(refusal); err == nil && is && !strings.HasPrefix(string(refused), "NOPERM") {
 		err = fmt.Errorf("PING was answered %.100q", string(refused))
 	}
-	if err != nil {
-		return nil, err
-	}
-	reply, err = c.do("CLUSTER", "SLOTS") // refused by what is no cluster, and by access strings
-	return nodesOf(reply), err
+	return err
 }
 
 func orElse(err, otherwise error) error {

@@ -39,11 +39,7 @@ func (p Poll) until(ctx context.Context, try func() (done bool, reason error)) e
 			said = text
 			p.say("waiting: %s", text)
 		}
-		every := p.Every
-		if every <= 0 {
-			every = 5 * time.Second
-		}
-		if err := wait(ctx, every/2+rand.N(every)); err != nil {
+		if err := p.pause(ctx); err != nil {
 			return fmt.Errorf("%w, after: %w", err, reason)
 		}
 		if p.stale != nil {
@@ -52,6 +48,14 @@ func (p Poll) until(ctx context.Context, try func() (done bool, reason error)) e
 			}
 		}
 	}
+}
+
+func (p Poll) pause(ctx context.Context) error {
+	every := p.Every
+	if every <= 0 {
+		every = 5 * time.Second
+	}
+	return wait(ctx, every/2+rand.N(every))
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -28,6 +28,8 @@ type UserState struct {
 	Auth      string // password, iam or no-password
 	Passwords int    // how many
 	Access    string
+	Engine    string   // redis or valkey; empty on MemoryDB
+	Groups    []string // user groups, or ACLs, that the user is in
 }
 
 // A User is the password of a user of ElastiCache or MemoryDB, who may have two.
@@ -156,7 +158,8 @@ func (e ElastiCacheUsers) Describe(ctx context.Context, id string) (s UserState,
 		return s, errors.New("ElastiCache describes no user")
 	}
 	user := out.Users[0]
-	s = UserState{Name: aws.ToString(user.UserName), Status: aws.ToString(user.Status), Access: aws.ToString(user.AccessString)}
+	s = UserState{Name: aws.ToString(user.UserName), Status: aws.ToString(user.Status), Access: aws.ToString(user.AccessString),
+		Engine: aws.ToString(user.Engine), Groups: user.UserGroupIds}
 	if user.Authentication != nil {
 		s.Auth, s.Passwords = string(user.Authentication.Type), int(aws.ToInt32(user.Authentication.PasswordCount))
 	}
@@ -189,7 +192,7 @@ func (m MemoryDBUsers) Describe(ctx context.Context, name string) (s UserState, 
 		return s, errors.New("MemoryDB describes no user")
 	}
 	user := out.Users[0]
-	s = UserState{Name: aws.ToString(user.Name), Status: aws.ToString(user.Status), Access: aws.ToString(user.AccessString)}
+	s = UserState{Name: aws.ToString(user.Name), Status: aws.ToString(user.Status), Access: aws.ToString(user.AccessString), Groups: user.ACLNames}
 	if user.Authentication != nil {
 		s.Auth, s.Passwords = string(user.Authentication.Type), int(aws.ToInt32(user.Authentication.PasswordCount))
 	}

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -35,6 +36,7 @@ type options struct {
 	patience    time.Duration
 	only, loads *regexp.Regexp
 	floor       bool
+	plot        string
 }
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
@@ -46,6 +48,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	only := flags.String("only", "", "regular expression of the targets to measure")
 	loads := flags.String("load", "", "regular expression of the loads to measure")
 	flags.BoolVar(&o.floor, "floor", false, "measure haproxy twice, to see how much of a difference means nothing")
+	flags.StringVar(&o.plot, "plot", "", "file for a plot of the ratios, as SVG")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -87,6 +90,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	report(stdout, o, chosen, peers, got, scan)
 	fmt.Fprintln(stdout, n)
+	if o.plot != "" {
+		var picture bytes.Buffer
+		plot(&picture, chosen, peers, got)
+		if err := os.WriteFile(o.plot, picture.Bytes(), 0o666); err != nil {
+			return err
+		}
+	}
 	return ctx.Err()
 }
 

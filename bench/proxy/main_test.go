@@ -3,7 +3,9 @@
 package main
 
 import (
+	"encoding/xml"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,7 +17,8 @@ func TestEveryLoadIsMeasuredAndEverythingIsEnded(t *testing.T) {
 		installed.Path(t, program)
 	}
 	var out strings.Builder
-	args := []string{"-repeat", "1", "-scale", "0.004", "-patience", "0s", "-only", "^(direct TLS|rediam|haproxy)$"}
+	picture := filepath.Join(t.TempDir(), "plot.svg")
+	args := []string{"-plot", picture, "-repeat", "1", "-scale", "0.004", "-patience", "0s", "-only", "^(direct TLS|rediam|haproxy)$"}
 	if err := run(t.Context(), args, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +42,24 @@ func TestEveryLoadIsMeasuredAndEverythingIsEnded(t *testing.T) {
 	for _, goal := range []string{"P1, SET × TLS", "16K, GET × TLS", "KiB of an idle connection", "scanners at P16"} {
 		if !strings.Contains(out.String(), "\n| "+goal) {
 			t.Errorf("no comparison with the goal %q", goal)
+		}
+	}
+	var svg struct {
+		Bars []struct {
+			Title string `xml:"title"`
+		} `xml:"rect"`
+	}
+	if data, err := os.ReadFile(picture); err != nil || xml.Unmarshal(data, &svg) != nil {
+		t.Errorf("the plot is no XML, or %v", err)
+	}
+	bars := map[string]bool{}
+	for _, bar := range svg.Bars {
+		name, _, _ := strings.Cut(bar.Title, ": ")
+		bars[name] = true
+	}
+	for _, bar := range []string{"rediam, SET × TLS of P1", "haproxy, GET × TLS of 16K"} {
+		if !bars[bar] {
+			t.Errorf("the plot has no bar %q", bar)
 		}
 	}
 	if family := processes().family(os.Getpid()); len(family) != 1 {

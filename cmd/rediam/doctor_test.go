@@ -16,7 +16,7 @@ func TestAnInterruptedExaminationReportsNothing(t *testing.T) {
 	interrupted, interrupt := context.WithCancel(t.Context())
 	interrupt()
 	var out strings.Builder
-	c := doctorCommand{Format: "json", target: target{Cache: "orders", User: "orders-app", Region: "eu-west-1", Endpoint: "127.0.0.1:1", Timeout: time.Minute}}
+	c := doctorCommand{Format: "json", target: target{location{Cache: "orders", User: "orders-app", Region: "eu-west-1", Endpoint: "127.0.0.1:1"}, time.Minute}}
 	if err := c.Run(interrupted, &terminal{stdout: &out}); !errors.Is(err, errInterrupted) || out.Len() > 0 {
 		t.Errorf("%v, %s", err, out.String())
 	}

@@ -45,6 +45,7 @@ type cli struct {
 	Policy  policyCommand  `cmd:"" help:"Print, check and simulate IAM policies of sign-ins."`
 	ACL     aclCommand     `cmd:"" name:"acl" help:"Check and explain access strings of users."`
 	Rotate  rotateCommand  `cmd:"" help:"Rotate a password that Secrets Manager keeps."`
+	Migrate migrateCommand `cmd:"" help:"Take the clients of a password over to IAM."`
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
 

@@ -181,7 +181,7 @@ func (p *place) secret(ctx context.Context, t *terminal, config *rediam.Config) 
 }
 
 // trust is whose certificates the cache may have.
-func (t *target) trust() (*tls.Config, error) {
+func (t *location) trust() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.CA == "" {
 		return config, nil

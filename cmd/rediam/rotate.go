@@ -80,7 +80,7 @@ func (c *rotateCommand) rotator(ctx context.Context, t *terminal) (*rotate.Rotat
 	if c.Grace < 0 || c.Poll <= 0 {
 		return nil, usageError{errors.New("--grace must not be negative, --poll must be more than nothing")}
 	}
-	common := target{Region: c.Region, RoleARN: c.RoleARN, ExternalID: c.ExternalID, CA: c.CA}
+	common := location{Region: c.Region, RoleARN: c.RoleARN, ExternalID: c.ExternalID, CA: c.CA}
 	awsConfig, err := common.awsConfig(ctx)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,12 @@ import (
 // command has which does so. Each reads its REDIAM_ variable first, then the
 // REDIS_ one that programs use.
 type target struct {
+	location `embed:""`
+	Timeout  time.Duration `env:"REDIAM_TIMEOUT" default:"10s" help:"How long all of it may take."`
+}
+
+// location is a target without the time.
+type location struct {
 	Service             rediam.Service `env:"REDIAM_SERVICE,REDIS_AWS_SERVICE" placeholder:"NAME" help:"elasticache (default) or memorydb."`
 	Cache               string         `env:"REDIAM_CACHE,REDIS_AWS_CACHE_NAME" aliases:"replication-group-id,cluster-name" placeholder:"NAME" help:"Replication group id, serverless cache name or MemoryDB cluster name; not the endpoint."`
 	Serverless          bool           `env:"REDIAM_SERVERLESS,REDIS_AWS_SERVERLESS" help:"The cache is an ElastiCache serverless cache."`
@@ -29,11 +35,10 @@ type target struct {
 	CA                  string         `name:"ca" env:"REDIAM_CA" placeholder:"FILE" help:"PEM file of the authority that the cache's certificate must come from. Default: the system's."`
 	RoleARN             string         `name:"role-arn" env:"REDIAM_ROLE_ARN" placeholder:"ARN" help:"Role to assume before signing."`
 	ExternalID          string         `name:"external-id" env:"REDIAM_EXTERNAL_ID" placeholder:"ID" help:"External id that the role's trust policy asks for."`
-	Timeout             time.Duration  `env:"REDIAM_TIMEOUT" default:"10s" help:"How long all of it may take."`
 }
 
 // config is the target as the library knows it.
-func (t *target) config() (rediam.Config, error) {
+func (t *location) config() (rediam.Config, error) {
 	c, err := rediam.ConfigFromEnv(os.LookupEnv)
 	if err != nil {
 		return c, err
@@ -56,7 +61,7 @@ func (t *target) config() (rediam.Config, error) {
 }
 
 // reachable is config for those who connect to the cache.
-func (t *target) reachable() (rediam.Config, error) {
+func (t *location) reachable() (rediam.Config, error) {
 	c, err := t.config()
 	switch {
 	case err != nil:
@@ -69,7 +74,7 @@ func (t *target) reachable() (rediam.Config, error) {
 
 // signer loads the AWS configuration and makes the token source. Everything that
 // is missing or wrong is in one usageError.
-func (t *target) signer(ctx context.Context, c rediam.Config) (*rediam.Signer, error) {
+func (t *location) signer(ctx context.Context, c rediam.Config) (*rediam.Signer, error) {
 	awsConfig, err := t.awsConfig(ctx)
 	if err != nil {
 		return nil, err
@@ -84,7 +89,7 @@ func (t *target) signer(ctx context.Context, c rediam.Config) (*rediam.Signer, e
 	return signer, nil
 }
 
-func (t *target) awsConfig(ctx context.Context) (aws.Config, error) {
+func (t *location) awsConfig(ctx context.Context) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})} // its warnings come with the error, if it comes to one
 	if t.Region != "" {
 		options = append(options, config.WithRegion(t.Region))

@@ -51,7 +51,7 @@ func (s *Session) Server(b []byte) (down [][]byte, err error) {
 
 // ours is whether an answer is not for the client.
 func ours(k kind) bool {
-	return k == swallowed || k == renews || k == sentinel || k == lifts || k == lowers
+	return k == swallowed || k == wipes || k == renews || k == sentinel || k == lifts || k == lowers
 }
 
 // Local returns what the session answers in the server's place and whose turn has
@@ -194,6 +194,10 @@ func (s *Session) reply(kind byte) {
 	case discards:
 		if ok {
 			s.multi, s.unsettled = false, false
+		}
+	case wipes:
+		if !ok {
+			s.traces |= indelible
 		}
 	case lifts:
 		s.lifted = ok && s.field("proto") == "3"

@@ -41,6 +41,12 @@ type Session struct {
 	admitted bool // it has
 	wrong    int  // passwords
 
+	// Keep is whether the server's half may be another client's afterwards. Then QUIT is
+	// answered here.
+	Keep   bool
+	traces traces // of this one
+	traced int    // requests that have been looked at for them
+
 	requests resp.Requests
 	replies  resp.Replies
 	queue    []awaited // what the server has not answered, and answers of ours, oldest first
@@ -104,6 +110,7 @@ const (
 	plain      kind = iota
 	local           // an answer of ours, when its turn has come
 	swallowed       // not for the client, and of no meaning
+	wipes           // the answer to what Leave has written
 	hello           // notes the protocol
 	subscribes      // count frames with the name, or one error; 0 means one for each subscription there is, at least one
 	begins          // MULTI
@@ -234,6 +241,9 @@ func (s *Session) begin(frame []byte, out *output) (taken bool, err error) {
 	if s.Locked() || name == nil || verb != "" && (!subscribing(verb) || s.inMulti()) {
 		return false, s.refuseStream(&resp.ProtocolError{Text: textTooBig})
 	}
+	if s.tracing() {
+		s.trace(s.known(frame))
+	}
 	v := untouched
 	if s.lifted || verb != "" {
 		v = s.standingIn(verb, s.known(frame), out)
@@ -275,7 +285,7 @@ func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
 		return true, nil
 	case s.requests.Inline() && resp.HTTPRequest(frame):
 		return false, errHTTP
-	case !s.requests.Inline() && !s.lifted && !s.Locked() && verbOf(s.requests.Arg(0).In(frame)) == "":
+	case !s.requests.Inline() && !s.lifted && !s.Locked() && !s.tracing() && verbOf(s.requests.Arg(0).In(frame)) == "":
 		s.expect(awaited{count: s.audible()})
 		out.add(frame)
 		return true, nil
@@ -288,6 +298,13 @@ func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
 		if err := s.challenge(words); err != nil || s.Locked() {
 			return true, err
 		}
+	}
+	if s.tracing() {
+		if quits(words) && !s.inMulti() {
+			s.answer(resp.AppendSimple(nil, "OK"))
+			return true, errQuit
+		}
+		s.trace(words)
 	}
 	verb := verbOf(words[0])
 	switch s.standingIn(verb, words, out) {

@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"bytes"
+
+	"github.com/rediam/rediam/internal/command"
+	"github.com/rediam/rediam/internal/resp"
+)
+
+// A connection to the cache can be another client's once the one that has had it is
+// gone, if that has left nothing behind, or only what can be wiped away: then the
+// next client is spared a handshake and a sign-in, of which AWS allows so many.
+
+// traces are what a client has left on the server's side of its connection.
+type traces uint8
+
+const (
+	protocol  traces = 1 << iota // HELLO
+	database                     // SELECT
+	watches                      // WATCH
+	label                        // CLIENT SETNAME, and HELLO SETNAME
+	library                      // CLIENT SETINFO
+	indelible                    // anything that is not known to be one of these, or nothing
+)
+
+// maxTraced is after how many requests a client is not one of those for whom a
+// connection is worth keeping: they are looked at no more.
+const maxTraced = 1000
+
+// tracing is whether requests are looked at for what they leave behind.
+func (s *Session) tracing() bool { return s.Keep && s.traces&indelible == 0 }
+
+// trace notes what a request that is passed on leaves behind.
+func (s *Session) trace(words [][]byte) {
+	if s.traced++; s.traced > maxTraced {
+		s.traces |= indelible
+		return
+	}
+	c, known := command.Lookup(words)
+	switch {
+	case !known: // a module's, or of a newer server
+		s.traces |= indelible
+	case marks[c.Name] != 0:
+		s.traces |= marks[c.Name]
+	case c.Categories&statefulCategories != 0 && !harmless[c.Name]:
+		s.traces |= indelible
+	}
+}
+
+// statefulCategories hold, by what commands are for, all that change something about
+// a connection; of the rest SCRIPT DEBUG alone does.
+const statefulCategories = command.CategoryConnection | command.CategoryTransaction | command.CategoryPubSub | command.CategoryAdmin
+
+var marks = map[string]traces{
+	"hello": protocol | label, "select": database, "watch": watches, "client|setname": label, "client|setinfo": library,
+	"script|debug": indelible,
+}
+
+// harmless are those of the stateful categories that leave nothing behind once they
+// are answered, or that the session follows.
+var harmless = map[string]bool{
+	"auth": true, // which is answered here
+	"ping": true, "echo": true, "wait": true, "waitaof": true, "command": true, "command|count": true, "command|docs": true, "command|info": true,
+	"command|list": true, "command|getkeys": true, "command|getkeysandflags": true, "client|id": true, "client|info": true, "client|list": true,
+	"client|getname": true, "client|getredir": true, "client|trackinginfo": true, "client|unblock": true, "client|help": true,
+	"multi": true, "exec": true, "discard": true, "unwatch": true,
+	"publish": true, "spublish": true, "pubsub|channels": true, "pubsub|numsub": true, "pubsub|numpat": true, "pubsub|shardchannels": true,
+	"pubsub|shardnumsub": true,
+}
+
+// quits is whether a request asks the server to close the connection, which is to be
+// kept.
+func quits(words [][]byte) bool { return bytes.EqualFold(words[0], []byte("quit")) }
+
+// Leave is for a client that has gone. If its connection can be another client's, ok,
+// it returns what has to be written to the server for that; when everything is
+// answered, Left says whether it has been done. The session takes no requests any more.
+func (s *Session) Leave() (up []byte, ok bool) {
+	if !s.tracing() || !s.Safe() || s.barred() || s.subscribed() || s.unsure || s.lifted || !s.requests.Idle() {
+		return nil, false
+	}
+	s.hold = true
+	for _, w := range []struct {
+		trace traces
+		words []string
+	}{
+		{protocol, []string{"HELLO", "2"}},
+		{database, []string{"SELECT", "0"}},
+		{watches, []string{"UNWATCH"}},
+		{label, []string{"CLIENT", "SETNAME", ""}},
+		{library, []string{"CLIENT", "SETINFO", "LIB-NAME", ""}},
+		{library, []string{"CLIENT", "SETINFO", "LIB-VER", ""}},
+	} {
+		if s.traces&w.trace == 0 {
+			continue
+		}
+		up = resp.AppendCommand(up, w.words...)
+		k := wipes
+		if w.trace == library { // what cannot be unset could not be set: older servers do not know it
+			k = swallowed
+		}
+		s.expect(awaited{kind: k, count: 1})
+	}
+	return up, true
+}
+
+// Left is whether what Leave has written has been answered, and done.
+func (s *Session) Left() (answered, done bool) {
+	return s.Answered(), s.traces&indelible == 0
+}
