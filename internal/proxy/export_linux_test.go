@@ -9,7 +9,7 @@ import (
 // Trickle has the loops read and write one byte at a time, and be refused every other
 // time.
 func (p *Proxy) Trickle() {
-	p.loops.read, p.loops.write = trickle(unix.Read), trickle(unix.Write)
+	p.calls = systemCalls{trickle(unix.Read), trickle(unix.Write)}
 }
 
 func trickle(f func(int, []byte) (int, error)) func(int, []byte) (int, error) {

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -62,8 +64,8 @@ func newJoint(p *Proxy, client net.Conn) *joint {
 }
 
 // serve joins the client to the cache until either has ended. ending asks for that,
-// and cutting does not ask.
-func (j *joint) serve(cutting, ending context.Context) {
+// and cutting does not ask. A loop moves the bytes if there are any and it can.
+func (j *joint) serve(cutting, ending context.Context, ls *loops) {
 	defer j.intake.release()
 	stop := context.AfterFunc(ending, func() { j.client.Close() }) // nothing has been asked yet
 	defer func() { stop() }()
@@ -81,7 +83,8 @@ func (j *joint) serve(cutting, ending context.Context) {
 	}
 	j.server = server
 	defer server.Close()
-	defer context.AfterFunc(cutting, func() { server.Close() })()
+	cut := context.AfterFunc(cutting, func() { server.Close() })
+	defer func() { cut() }()
 	if !stop() {
 		return
 	}
@@ -90,8 +93,14 @@ func (j *joint) serve(cutting, ending context.Context) {
 	}
 	j.proxy.metrics.toCache.Add(float64(taken))
 	j.intake.take(taken)
-	j.driver = j.proxy.drive(j)
-	defer context.AfterFunc(cutting, func() { j.client.Close() })()
+	if ls != nil {
+		j.driver = cmp.Or(ls.adopt(j), j.driver)
+	}
+	cut()
+	cut = context.AfterFunc(cutting, func() {
+		j.client.Close()
+		server.Close()
+	})
 	stop = context.AfterFunc(ending, j.finish)
 	j.join(cutting)
 }
@@ -369,12 +378,14 @@ func (j *joint) turn() {
 	}
 }
 
-func write(w io.Writer, parts [][]byte) error {
-	if len(parts) == 1 {
-		_, err := w.Write(parts[0])
-		return err
+// write writes parts at one go: for TLS each would be a record of its own.
+func write(w io.Writer, parts [][]byte) (err error) {
+	switch len(parts) {
+	case 0:
+	case 1:
+		_, err = w.Write(parts[0])
+	default:
+		_, err = w.Write(bytes.Join(parts, nil))
 	}
-	buffers := net.Buffers(parts)
-	_, err := buffers.WriteTo(w)
 	return err
 }

@@ -75,7 +75,7 @@ type Proxy struct {
 	clients  atomic.Int64
 	draining atomic.Bool
 	health   health
-	loops    loops
+	calls    systemCalls // of loops
 }
 
 // Drivers are those that this system has.
@@ -114,14 +114,6 @@ func (p *Proxy) checkDriver() error {
 	return nil
 }
 
-// drive is the driver of a joint that is signed in.
-func (p *Proxy) drive(j *joint) driver {
-	if d := p.loops.adopt(j); d != nil {
-		return d
-	}
-	return goroutines{j}
-}
-
 func (p *Proxy) connectTime() time.Duration { return cmp.Or(p.ConnectTime, defaultConnectTime) }
 
 // holdTime is how long requests of a client may wait for a renewal.
@@ -136,13 +128,15 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 		listener.Close()
 		return err
 	}
+	var ls *loops
 	if p.Driver == "loop" {
-		stop, err := p.loops.start()
+		started, stop, err := startLoops(p.calls)
 		if err != nil {
 			listener.Close()
 			return err
 		}
 		defer stop()
+		ls = started
 	}
 	// What ends a connection, and what ends it at once.
 	ending, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -150,7 +144,7 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	defer end()
 	defer cut()
 	var running sync.WaitGroup
-	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client) })
+	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client, ls) })
 	p.draining.Store(true)
 	gone := make(chan struct{})
 	go func() {
@@ -178,7 +172,7 @@ func (p *Proxy) waitFor(gone <-chan struct{}, d time.Duration) bool {
 }
 
 // handle serves one client, unless there are too many.
-func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
+func (p *Proxy) handle(cutting, ending context.Context, client net.Conn, ls *loops) {
 	defer client.Close()
 	p.metrics.connections.Inc()
 	now := p.clients.Add(1)
@@ -193,7 +187,7 @@ func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
 	}
 	p.metrics.open.Inc()
 	defer p.metrics.open.Dec()
-	newJoint(p, client).serve(cutting, ending)
+	newJoint(p, client).serve(cutting, ending, ls)
 }
 
 // Ready is why the proxy should get no new clients now, or nil: it is draining, it
