@@ -128,6 +128,24 @@ func TestAHalfClosedClientIsAnswered(t *testing.T) {
 	}
 }
 
+// What the server has said before it ends reaches a client that takes its time.
+func TestAClientIsToldAllThatTheServerHasSaid(t *testing.T) {
+	if eachDriver(t, TestAClientIsToldAllThatTheServerHasSaid) {
+		return
+	}
+	answer := resp.AppendBulk(nil, strings.Repeat("v", 8<<20))
+	addr, _ := odd(t, nil, func(conn net.Conn) {
+		conn.Read(make([]byte, 4096))
+		io.WriteString(conn, signedIn)
+		conn.Read(make([]byte, 4096))
+		conn.Write(answer)
+	})
+	p := connect(t, addr)
+	p.says("GET k\r\n", "$")
+	time.Sleep(300 * time.Millisecond) // it is busy elsewhere
+	p.hearsAll(string(answer[1:]))
+}
+
 // Slow peers are waited for, with renewals that come when they can.
 func TestSlowPeersLoseNothing(t *testing.T) {
 	if eachDriver(t, TestSlowPeersLoseNothing) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -57,11 +58,14 @@ func (g goroutines) gone() bool { return dial.Ended(g.client) }
 // maxUnread is how much of a client that nobody listens to is read.
 const maxUnread = 1 << 20
 
-func (g goroutines) part() {
-	if half, ok := g.client.(interface{ CloseWrite() error }); ok {
-		g.client.SetReadDeadline(time.Now().Add(closeTime))
+func (g goroutines) part() { part(g.client) }
+
+// part is explained at driver.
+func part(client net.Conn) {
+	if half, ok := client.(interface{ CloseWrite() error }); ok {
+		client.SetReadDeadline(time.Now().Add(closeTime))
 		half.CloseWrite()
-		io.CopyN(io.Discard, g.client, maxUnread)
+		io.CopyN(io.Discard, client, maxUnread)
 	}
 }
 

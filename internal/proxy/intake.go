@@ -80,6 +80,7 @@ func (in *intake) keep() {
 	left := in.bytes()
 	switch {
 	case in.end == 0:
+		in.release()
 		in.buf = nil
 		return
 	case in.end <= smallBuffer:

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -65,8 +67,8 @@ func newJoint(p *Proxy, client net.Conn) *joint {
 }
 
 // serve joins the client to the cache until either has ended. ending asks for that,
-// and cutting does not ask.
-func (j *joint) serve(cutting, ending context.Context) {
+// and cutting does not ask. A loop moves the bytes if there are any and it can.
+func (j *joint) serve(cutting, ending context.Context, ls *loops) {
 	defer j.intake.release()
 	stop := context.AfterFunc(ending, func() { j.client.Close() }) // nothing has been asked yet
 	defer func() { stop() }()
@@ -89,13 +91,20 @@ func (j *joint) serve(cutting, ending context.Context) {
 			server.Close()
 		}
 	}()
-	defer context.AfterFunc(cutting, func() { server.Close() })()
+	cut := context.AfterFunc(cutting, func() { server.Close() })
+	defer func() { cut() }()
 	if !stop() {
 		return
 	}
-	j.driver = j.proxy.drive(j)
-	defer context.AfterFunc(cutting, func() { j.client.Close() })()
-	write(server.Conn, up) // if it fails, so does what reads the server
+	if ls != nil {
+		j.driver = cmp.Or(ls.adopt(j), j.driver)
+	}
+	cut()
+	cut = context.AfterFunc(cutting, func() {
+		j.client.Close()
+		server.Close()
+	})
+	aside(func() { write(server.Conn, up) }) // if it fails, so does what reads the server
 	j.proxy.metrics.toCache.Add(float64(taken))
 	j.intake.take(taken)
 	stop = context.AfterFunc(ending, j.finish)
@@ -154,16 +163,20 @@ func (j *joint) connect(ctx context.Context) (*dial.Conn, error) {
 func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 	j.proxy.metrics.held.Inc()
 	defer j.proxy.metrics.held.Dec()
-	// In a goroutine that ends: the stack that the handshake needs goes with it.
 	var server *dial.Conn
 	var err error
+	aside(func() { server, err = j.proxy.signIn(ctx, j.client) })
+	return server, err
+}
+
+// aside calls f in a goroutine that ends: the stack that it needs goes with it.
+func aside(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server, err = j.proxy.signIn(ctx, j.client)
+		f()
 	}()
 	<-done
-	return server, err
 }
 
 // join passes on what comes from either side until one has ended. It tells whether
@@ -388,12 +401,14 @@ func (j *joint) turn() {
 	}
 }
 
-func write(w io.Writer, parts [][]byte) error {
-	if len(parts) == 1 {
-		_, err := w.Write(parts[0])
-		return err
+// write writes parts at one go: for TLS each would be a record of its own.
+func write(w io.Writer, parts [][]byte) (err error) {
+	switch len(parts) {
+	case 0:
+	case 1:
+		_, err = w.Write(parts[0])
+	default:
+		_, err = w.Write(bytes.Join(parts, nil))
 	}
-	buffers := net.Buffers(parts)
-	_, err := buffers.WriteTo(w)
 	return err
 }

@@ -28,15 +28,24 @@ const (
 	maxBehind = 2 * chunk
 )
 
-// loops are the event loops of a Proxy: one for two cores, since those who ask and
-// answer need the others.
+// loops are event loops: one for two cores, since those who ask and answer need the
+// others.
 type loops struct {
 	all  []*loop
 	next atomic.Uint32
 }
 
-// start has them run until stop is called, when there must be no joints any more.
-func (ls *loops) start() (stop func(), err error) {
+// systemCalls are what a loop reads and writes with; nil means those of the system.
+type systemCalls struct {
+	read, write func(fd int, b []byte) (int, error)
+}
+
+// startLoops has loops run until stop is called, when there must be no joints any more.
+func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
+	if calls.read == nil {
+		calls = systemCalls{unix.Read, unix.Write}
+	}
+	ls = &loops{}
 	var running sync.WaitGroup
 	stop = func() {
 		for _, l := range ls.all {
@@ -45,23 +54,20 @@ func (ls *loops) start() (stop func(), err error) {
 		running.Wait()
 	}
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
-		l, err := newLoop()
+		l, err := newLoop(calls)
 		if err != nil {
 			stop()
-			return nil, err
+			return nil, nil, err
 		}
 		ls.all = append(ls.all, l)
 		running.Go(l.run)
 	}
-	return stop, nil
+	return ls, stop, nil
 }
 
 // adopt gives a joint to a loop for good; nil if that cannot be, for want of
 // descriptors or because its connections are not those of the system.
 func (ls *loops) adopt(j *joint) driver {
-	if len(ls.all) == 0 {
-		return nil
-	}
 	far, ok := j.server.NetConn().(*half)
 	p := &pair{joint: j, near: &half{Conn: j.client}, far: far, left: make(chan struct{}), seen: math.MaxUint64,
 		loop: ls.all[ls.next.Add(1)%uint32(len(ls.all))]}
@@ -81,6 +87,7 @@ func (ls *loops) adopt(j *joint) driver {
 // A loop is a goroutine that waits for the connections of many joints, reads them, and
 // gives the sessions what it has read. Others may write to them meanwhile.
 type loop struct {
+	systemCalls
 	poll, bell int // descriptors: epoll, and what ends the loop
 
 	raw   [chunk]byte       // what has come from a server
@@ -91,18 +98,21 @@ type loop struct {
 	halves map[int32]*half // by descriptor
 }
 
-func newLoop() (*loop, error) {
-	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
+func newLoop(calls systemCalls) (l *loop, err error) {
+	l = &loop{systemCalls: calls, halves: map[int32]*half{}}
+	if l.poll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		unix.Close(poll)
+	if l.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		unix.Close(l.poll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	err = unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(bell)})
-	return &loop{poll: poll, bell: bell, halves: map[int32]*half{}}, os.NewSyscallError("epoll_ctl", err)
+	return l, l.wait(unix.EPOLL_CTL_ADD, l.bell, unix.EPOLLIN)
+}
+
+// wait changes what epoll waits for.
+func (l *loop) wait(op, fd int, events uint32) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.poll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
 }
 
 func (l *loop) run() {
@@ -188,6 +198,7 @@ func (l *loop) fromClient(p *pair) error {
 	case p.near.closed.Load():
 		return net.ErrClosed
 	case p.near.shut.Load(): // nobody listens
+		p.near.endWrites()
 		_, err := p.near.receive(l.asked[:])
 		return err
 	case p.far.behind() > 0 || p.near.behind() > maxBehind:
@@ -260,6 +271,7 @@ var _ driver = (*pair)(nil)
 
 func (p *pair) run() {
 	p.local()
+	p.keep()
 	p.loop.mu.Lock()
 	p.loop.halves[int32(p.near.fd)], p.loop.halves[int32(p.far.fd)] = p.near, p.far
 	p.loop.mu.Unlock()
@@ -279,14 +291,30 @@ func (p *pair) release() bool {
 	return p.released
 }
 
-func (p *pair) gone() bool { return p.near.gone() }
+func (p *pair) gone() bool {
+	p.near.mu.Lock()
+	defer p.near.mu.Unlock()
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(p.near.fd), Events: unix.POLLRDHUP}}, 0)
+	return n > 0 || p.near.closed.Load()
+}
 
 func (p *pair) part() {
-	p.near.part()
+	p.near.shut.Store(true)
+	p.near.wake()
 	select {
 	case <-p.left:
 	case <-time.After(closeTime):
 	}
+}
+
+// keep has the session and the intake keep no more of what has come than they need.
+func (p *pair) keep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.intake.end == 0 {
+		p.session.Client(nil, false)
+	}
+	p.intake.keep()
 }
 
 // caughtUp notes that all that had been written has reached one side.
@@ -367,13 +395,7 @@ func (h *half) belongTo(p *pair) error {
 }
 
 // errAgain does not last: crypto/tls goes on where it was.
-var errAgain net.Error = again{}
-
-type again struct{}
-
-func (again) Error() string   { return "nothing more has come" }
-func (again) Timeout() bool   { return true }
-func (again) Temporary() bool { return true }
+var errAgain = os.ErrDeadlineExceeded
 
 // Read gives TLS what one read has brought, bit by bit.
 func (h *half) Read(b []byte) (int, error) {
@@ -387,7 +409,7 @@ func (h *half) Read(b []byte) (int, error) {
 		h.ready = false
 		n, err := h.receive(h.pair.loop.raw[:])
 		if n == 0 {
-			return 0, cmp.Or(err, error(errAgain))
+			return 0, cmp.Or(err, errAgain)
 		}
 		h.raw = h.pair.loop.raw[:n]
 	}
@@ -398,7 +420,7 @@ func (h *half) Read(b []byte) (int, error) {
 
 // receive reads once. Nothing without an error is nothing for now.
 func (h *half) receive(b []byte) (int, error) {
-	switch n, err := unix.Read(h.fd, b); {
+	switch n, err := h.pair.loop.read(h.fd, b); {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return 0, nil
 	case err != nil:
@@ -434,7 +456,7 @@ func (h *half) Write(b []byte) (n int, err error) {
 
 // send writes once. The caller holds mu.
 func (h *half) send(b []byte) (int, error) {
-	n, err := unix.Write(h.fd, b)
+	n, err := h.pair.loop.write(h.fd, b)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return 0, nil
 	}
@@ -459,28 +481,17 @@ func (h *half) flush() bool {
 	if err != nil {
 		n = len(h.out) // who reads will find that it has ended
 	}
-	if h.keep(h.out[n:]); len(h.out) == 0 && h.shut.Load() {
-		unix.Shutdown(h.fd, unix.SHUT_WR)
-	}
+	h.keep(h.out[n:])
 	return len(h.out) == 0
 }
 
-// part ends what is written, and has what comes thrown away.
-func (h *half) part() {
+// endWrites ends what is written, once nothing waits.
+func (h *half) endWrites() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.shut.Store(true); len(h.out) == 0 && !h.closed.Load() {
+	if len(h.out) == 0 && !h.closed.Load() {
 		unix.Shutdown(h.fd, unix.SHUT_WR)
 	}
-	h.look()
-}
-
-// gone is whether the peer has ended its half, or is not there any more.
-func (h *half) gone() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLRDHUP}}, 0)
-	return n > 0 || h.closed.Load()
 }
 
 // Close ends the connection. The loop sees that, and releases the descriptor.
@@ -518,6 +529,9 @@ func (h *half) rest() bool {
 func (h *half) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed.Load() {
+		return false
+	}
 	_, _, err := unix.Recvfrom(h.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	return err == unix.EAGAIN
 }
@@ -571,5 +585,5 @@ func (h *half) arm(events uint32) error {
 		op = unix.EPOLL_CTL_ADD
 	}
 	h.armed = events
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(h.pair.loop.poll, op, h.fd, &unix.EpollEvent{Events: events, Fd: int32(h.fd)}))
+	return h.pair.loop.wait(op, h.fd, events)
 }

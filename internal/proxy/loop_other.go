@@ -10,10 +10,15 @@ import (
 
 var loopDrivers []string
 
-type loops struct{}
+type (
+	loops       struct{}
+	systemCalls struct{}
+)
 
-func (loops) start() (stop func(), err error) { return nil, errors.ErrUnsupported }
+func startLoops(systemCalls) (ls *loops, stop func(), err error) {
+	return nil, nil, errors.ErrUnsupported
+}
 
-func (loops) adopt(*joint) driver { return nil }
+func (*loops) adopt(*joint) driver { return nil }
 
 func openHalf(context.Context, string, string) (net.Conn, error) { return nil, errors.ErrUnsupported }

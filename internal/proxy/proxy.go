@@ -80,7 +80,7 @@ type Proxy struct {
 	draining atomic.Bool
 	health   health
 	spares   spares
-	loops    loops
+	calls    systemCalls // of loops
 }
 
 // Drivers are those that this system has.
@@ -94,6 +94,9 @@ func (p *Proxy) prepare() error {
 		p.renewal = renewal
 		config := dial.WithSessions(p.TLS).Clone()
 		config.DynamicRecordSizingDisabled = true // small records are for who begins to read a page
+		if host, _, err := net.SplitHostPort(p.Addr); err == nil && config.ServerName == "" {
+			config.ServerName = host // once, rather than in a clone for each connection
+		}
 		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: config, Timeout: p.connectTime()}
 		if p.Driver == "loop" {
 			p.dialer.Open = openHalf
@@ -117,14 +120,6 @@ func (p *Proxy) checkDriver() error {
 	return nil
 }
 
-// drive is the driver of a joint that is signed in.
-func (p *Proxy) drive(j *joint) driver {
-	if d := p.loops.adopt(j); d != nil {
-		return d
-	}
-	return goroutines{j}
-}
-
 func (p *Proxy) connectTime() time.Duration { return cmp.Or(p.ConnectTime, defaultConnectTime) }
 
 // holdTime is how long requests of a client may wait for a renewal.
@@ -139,13 +134,15 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 		listener.Close()
 		return err
 	}
+	var ls *loops
 	if p.Driver == "loop" {
-		stop, err := p.loops.start()
+		started, stop, err := startLoops(p.calls)
 		if err != nil {
 			listener.Close()
 			return err
 		}
 		defer stop()
+		ls = started
 	}
 	// What ends a connection, and what ends it at once.
 	ending, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -153,7 +150,7 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	defer end()
 	defer cut()
 	var running sync.WaitGroup
-	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client) })
+	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client, ls) })
 	p.draining.Store(true)
 	p.spares.close()
 	gone := make(chan struct{})
@@ -182,7 +179,7 @@ func (p *Proxy) waitFor(gone <-chan struct{}, d time.Duration) bool {
 }
 
 // handle serves one client, unless there are too many.
-func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
+func (p *Proxy) handle(cutting, ending context.Context, client net.Conn, ls *loops) {
 	defer client.Close()
 	p.metrics.connections.Inc()
 	now := p.clients.Add(1)
@@ -192,12 +189,12 @@ func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
 		p.log.Warn("too many connections", "client", client.RemoteAddr().String(), "limit", p.MaxConnections)
 		client.SetDeadline(time.Now().Add(finishTime))
 		client.Write(resp.AppendError(nil, textTooMany))
-		goroutines{&joint{client: client}}.part()
+		part(client)
 		return
 	}
 	p.metrics.open.Inc()
 	defer p.metrics.open.Dec()
-	newJoint(p, client).serve(cutting, ending)
+	newJoint(p, client).serve(cutting, ending, ls)
 }
 
 // Ready is why the proxy should get no new clients now, or nil: it is draining, it
