@@ -25,7 +25,7 @@ type joint struct {
 	client net.Conn
 	server *dial.Conn
 	intake *intake // of the client
-	wrong  int     // passwords of the client
+	wrong  int32   // passwords of the client
 
 	answered chan struct{} // closed when nothing more comes from the server
 
@@ -47,7 +47,7 @@ type joint struct {
 	ending  bool        // the proxy is about to end: the client is held for good
 	over    bool        // nothing moves any more
 	moved   uint64      // what turns and asked were together at the last tick of IdleTime, and
-	still   int         // for how many ticks
+	still   int32       // for how many ticks
 	due     *time.Timer // calls tend
 	urgent  bool        // tend is to be called at once
 	late    chan error  // gets the answer of a sign-in that was not answered in time; nil if there is none
@@ -63,15 +63,49 @@ func newJoint(p *Proxy, client net.Conn) *joint {
 	return j
 }
 
-// serve joins the client to the cache until either has ended. ending asks for that,
-// and cutting does not ask. A loop moves the bytes if there are any and it can.
-func (j *joint) serve(cutting, ending context.Context, ls *loops) {
-	defer j.intake.release()
+// serve joins the client to the cache until either has ended, and calls done then,
+// which may be after it has returned. ending asks for that, and cutting does not ask.
+// A loop moves the bytes if there are any and it can.
+func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
+	if !j.open(cutting, ending) {
+		j.intake.release()
+		done()
+		return
+	}
+	if ls != nil {
+		j.driver = cmp.Or(ls.adopt(j), j.driver)
+	}
+	cut := context.AfterFunc(cutting, func() {
+		j.client.Close()
+		j.server.Close()
+	})
+	finish := context.AfterFunc(ending, j.finish)
+	ctx, cancel := context.WithCancel(cutting)
+	stop := j.tendWhileOpen(ctx)
+	j.driver.run(func() {
+		j.end()
+		cancel()
+		j.server.CloseWrite()
+		j.linger()
+		j.client.Close()
+		j.server.Close()
+		<-j.answered
+		stop()
+		finish()
+		cut()
+		j.intake.release()
+		done()
+	})
+}
+
+// open waits for the client's first request, signs in, and passes that on. It is
+// false if the client cannot be served.
+func (j *joint) open(cutting, ending context.Context) bool {
 	stop := context.AfterFunc(ending, func() { j.client.Close() }) // nothing has been asked yet
 	defer func() { stop() }()
 	taken, up, ok := j.greet()
 	if !ok {
-		return
+		return false
 	}
 	server, err := j.signIn(ending)
 	if err != nil {
@@ -79,30 +113,21 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops) {
 		j.proxy.log.Warn("sign-in failed", "client", j.name(), "error", err)
 		j.refuse(err)
 		j.part()
-		return
+		return false
 	}
 	j.server = server
-	defer server.Close()
-	cut := context.AfterFunc(cutting, func() { server.Close() })
-	defer func() { cut() }()
+	defer context.AfterFunc(cutting, func() { server.Close() })()
 	if !stop() {
-		return
+		server.Close()
+		return false
 	}
 	if aside(func() { err = write(server.Conn, up) }); err != nil {
-		return
+		server.Close()
+		return false
 	}
 	j.proxy.metrics.toCache.Add(float64(taken))
 	j.intake.take(taken)
-	if ls != nil {
-		j.driver = cmp.Or(ls.adopt(j), j.driver)
-	}
-	cut()
-	cut = context.AfterFunc(cutting, func() {
-		j.client.Close()
-		server.Close()
-	})
-	stop = context.AfterFunc(ending, j.finish)
-	j.join(cutting)
+	return true
 }
 
 func (j *joint) name() string { return j.client.RemoteAddr().String() }
@@ -161,22 +186,6 @@ func aside(f func()) {
 		f()
 	}()
 	<-done
-}
-
-// join passes on what comes from either side until one has ended.
-func (j *joint) join(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer j.tendWhileOpen(ctx)()
-	defer cancel()
-	j.driver.run()
-	j.end()
-	cancel()
-	j.server.CloseWrite()
-	j.linger()
-	j.client.Close()
-	j.server.Close()
-	<-j.answered
 }
 
 // end lets whoever waits for the session see that it is over.
@@ -307,7 +316,7 @@ func (j *joint) goesOn(seen uint64) (again, waits bool) {
 // notice tells the operator of passwords that were wrong, which tells the client
 // nothing.
 func (j *joint) notice(n int) {
-	if n != j.wrong {
+	if n := int32(n); n != j.wrong {
 		j.proxy.metrics.refused.WithLabelValues("password").Add(float64(n - j.wrong))
 		j.proxy.log.Warn("wrong password", "client", j.name(), "times", n)
 		j.wrong = n
