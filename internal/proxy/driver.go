@@ -12,9 +12,10 @@ import (
 
 // A driver moves the bytes of a joint, which is where all else about it is decided.
 type driver interface {
-	// run passes on what comes from either side until the client has ended. When
-	// nothing more comes from the server, it closes the client, and answered.
-	run()
+	// run passes on what comes from either side. When the client has ended, it calls
+	// ended, before or after it returns; when nothing more comes from the server, it
+	// closes the client, and answered.
+	run(ended func())
 	// wake is called when what the client has been waiting for may have happened, by
 	// who holds the joint's mu.
 	wake()
@@ -37,7 +38,7 @@ type goroutines struct{ *joint }
 
 var _ driver = goroutines{}
 
-func (g goroutines) run() {
+func (g goroutines) run(ended func()) {
 	go func() {
 		defer close(g.answered)
 		if g.fromServer() {
@@ -47,6 +48,7 @@ func (g goroutines) run() {
 		g.end()
 	}()
 	g.fromClient()
+	ended()
 }
 
 func (goroutines) wake() {} // changed does that

@@ -26,7 +26,7 @@ type joint struct {
 	client net.Conn
 	server *dial.Conn
 	intake *intake // of the client
-	wrong  int     // passwords of the client
+	wrong  int32   // passwords of the client
 
 	answered chan struct{} // closed when nothing more comes from the server
 	leaving  atomic.Bool   // the server is to be read no more, by this joint
@@ -50,7 +50,7 @@ type joint struct {
 	ending  bool        // the proxy is about to end: the client is held for good
 	over    bool        // nothing moves any more
 	moved   uint64      // what turns and asked were together at the last tick of IdleTime, and
-	still   int         // for how many ticks
+	still   int32       // for how many ticks
 	due     *time.Timer // calls tend
 	urgent  bool        // tend is to be called at once
 	late    chan error  // gets the answer of a sign-in that was not answered in time; nil if there is none
@@ -66,14 +66,58 @@ func newJoint(p *Proxy, client net.Conn) *joint {
 	return j
 }
 
-// serve joins the client to the cache until either has ended. ending asks for that,
-// and cutting does not ask. A loop moves the bytes if there are any and it can.
-func (j *joint) serve(cutting, ending context.Context, ls *loops) {
-	defer j.intake.release()
+// serve joins the client to the cache until either has ended, and calls done then,
+// which may be after it has returned. ending asks for that, and cutting does not ask.
+// A loop moves the bytes if there are any and it can.
+func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
+	taken, up, ok := j.open(ending)
+	if !ok {
+		j.intake.release()
+		done()
+		return
+	}
+	if ls != nil {
+		j.driver = cmp.Or(ls.adopt(j), j.driver)
+	}
+	cut := context.AfterFunc(cutting, func() {
+		j.client.Close()
+		j.server.Close()
+	})
+	aside(func() { write(j.server.Conn, up) }) // if it fails, so does what reads the server
+	j.proxy.metrics.toCache.Add(float64(taken))
+	j.intake.take(taken)
+	finish := context.AfterFunc(ending, j.finish)
+	ctx, cancel := context.WithCancel(cutting)
+	stop := sync.OnceFunc(j.tendWhileOpen(ctx))
+	j.driver.run(func() {
+		kept := j.leave(func() { cancel(); stop() })
+		if !kept {
+			j.end()
+			cancel()
+			j.server.CloseWrite()
+			j.linger()
+			j.server.Close()
+		}
+		j.client.Close()
+		<-j.answered
+		stop()
+		finish()
+		cut()
+		if kept && !j.proxy.spares.put(j.server, j.proxy.Spare) {
+			j.server.Close()
+		}
+		j.intake.release()
+		done()
+	})
+}
+
+// open waits for the client's first request and for a connection that is signed in.
+// What it returns is to be written to that, for the first bytes taken of the client's;
+// it is not ok if the client cannot be served.
+func (j *joint) open(ending context.Context) (taken int, up [][]byte, ok bool) {
 	stop := context.AfterFunc(ending, func() { j.client.Close() }) // nothing has been asked yet
 	defer func() { stop() }()
-	taken, up, ok := j.greet()
-	if !ok {
+	if taken, up, ok = j.greet(); !ok {
 		return
 	}
 	server, err := j.connect(ending)
@@ -82,33 +126,14 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops) {
 		j.proxy.log.Warn("sign-in failed", "client", j.name(), "error", err)
 		j.refuse(err)
 		j.part()
-		return
+		return 0, nil, false
 	}
 	j.server = server
-	kept := false
-	defer func() {
-		if !kept || !j.proxy.spares.put(server, j.proxy.Spare) {
-			server.Close()
-		}
-	}()
-	cut := context.AfterFunc(cutting, func() { server.Close() })
-	defer func() { cut() }()
 	if !stop() {
-		return
-	}
-	if ls != nil {
-		j.driver = cmp.Or(ls.adopt(j), j.driver)
-	}
-	cut()
-	cut = context.AfterFunc(cutting, func() {
-		j.client.Close()
 		server.Close()
-	})
-	aside(func() { write(server.Conn, up) }) // if it fails, so does what reads the server
-	j.proxy.metrics.toCache.Add(float64(taken))
-	j.intake.take(taken)
-	stop = context.AfterFunc(ending, j.finish)
-	kept = j.join(cutting)
+		return 0, nil, false
+	}
+	return taken, up, true
 }
 
 func (j *joint) name() string { return j.client.RemoteAddr().String() }
@@ -177,29 +202,6 @@ func aside(f func()) {
 		f()
 	}()
 	<-done
-}
-
-// join passes on what comes from either side until one has ended. It tells whether
-// the server's connection is as good as new; otherwise it is closed.
-func (j *joint) join(ctx context.Context) (kept bool) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := sync.OnceFunc(j.tendWhileOpen(ctx))
-	defer stop()
-	defer cancel()
-	j.driver.run()
-	if j.leave(func() { cancel(); stop() }) {
-		j.client.Close()
-		return true
-	}
-	j.end()
-	cancel()
-	j.server.CloseWrite()
-	j.linger()
-	j.client.Close()
-	j.server.Close()
-	<-j.answered
-	return false
 }
 
 // end lets whoever waits for the session see that it is over.
@@ -330,7 +332,7 @@ func (j *joint) goesOn(seen uint64) (again, waits bool) {
 // notice tells the operator of passwords that were wrong, which tells the client
 // nothing.
 func (j *joint) notice(n int) {
-	if n != j.wrong {
+	if n := int32(n); n != j.wrong {
 		j.proxy.metrics.refused.WithLabelValues("password").Add(float64(n - j.wrong))
 		j.proxy.log.Warn("wrong password", "client", j.name(), "times", n)
 		j.wrong = n

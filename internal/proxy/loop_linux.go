@@ -259,7 +259,8 @@ type pair struct {
 	*joint
 	loop      *loop
 	near, far *half         // the client's and the server's
-	left      chan struct{} // closed when the client has ended
+	left      chan struct{} // closed when the client has ended, and
+	tail      func()        // is what comes then
 
 	// For the loop alone:
 	ended bool   // the client has
@@ -269,14 +270,14 @@ type pair struct {
 
 var _ driver = (*pair)(nil)
 
-func (p *pair) run() {
+func (p *pair) run(ended func()) {
+	p.tail = ended
 	p.local()
 	p.keep()
 	p.loop.mu.Lock()
 	p.loop.halves[int32(p.near.fd)], p.loop.halves[int32(p.far.fd)] = p.near, p.far
 	p.loop.mu.Unlock()
 	p.far.wake()
-	<-p.left
 }
 
 // wake needs no room at the server's for what it may let go there.
@@ -339,6 +340,7 @@ func (p *pair) leave() {
 	if !p.ended {
 		p.ended = true
 		close(p.left)
+		go p.tail()
 	}
 }
 

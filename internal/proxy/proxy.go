@@ -150,7 +150,7 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	defer end()
 	defer cut()
 	var running sync.WaitGroup
-	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client, ls) })
+	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client, ls, &running) })
 	p.draining.Store(true)
 	p.spares.close()
 	gone := make(chan struct{})
@@ -178,13 +178,19 @@ func (p *Proxy) waitFor(gone <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// handle serves one client, unless there are too many.
-func (p *Proxy) handle(cutting, ending context.Context, client net.Conn, ls *loops) {
-	defer client.Close()
+// handle serves one client, unless there are too many. running counts that also when
+// it has returned.
+func (p *Proxy) handle(cutting, ending context.Context, client net.Conn, ls *loops, running *sync.WaitGroup) {
+	running.Add(1)
 	p.metrics.connections.Inc()
 	now := p.clients.Add(1)
-	defer p.clients.Add(-1)
+	done := func() {
+		client.Close()
+		p.clients.Add(-1)
+		running.Done()
+	}
 	if p.MaxConnections > 0 && now > int64(p.MaxConnections) {
+		defer done()
 		p.metrics.refused.WithLabelValues("max_connections").Inc()
 		p.log.Warn("too many connections", "client", client.RemoteAddr().String(), "limit", p.MaxConnections)
 		client.SetDeadline(time.Now().Add(finishTime))
@@ -193,8 +199,10 @@ func (p *Proxy) handle(cutting, ending context.Context, client net.Conn, ls *loo
 		return
 	}
 	p.metrics.open.Inc()
-	defer p.metrics.open.Dec()
-	newJoint(p, client).serve(cutting, ending, ls)
+	newJoint(p, client).serve(cutting, ending, ls, func() {
+		p.metrics.open.Dec()
+		done()
+	})
 }
 
 // Ready is why the proxy should get no new clients now, or nil: it is draining, it
