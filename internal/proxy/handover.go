@@ -110,7 +110,7 @@ func (s *Session) Leave() (up []byte, ok bool) {
 // would be lost. stop ends renewals, and waits for one that goes on.
 func (j *joint) leave(stop func()) (kept bool) {
 	j.mu.Lock()
-	possible := j.session.Keep && j.session.Answered() && !j.ending
+	possible := j.session.tracing() && j.session.Safe() && !j.unread && !j.ending // a renewal that waits until it is safe would not end
 	j.mu.Unlock()
 	if !possible {
 		return false

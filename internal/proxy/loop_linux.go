@@ -434,10 +434,11 @@ func (h *half) receive(b []byte) (int, error) {
 
 // Write writes what can be, and has the rest wait.
 func (h *half) Write(b []byte) (n int, err error) {
+	h.mu.Lock()
 	if h.pair == nil {
+		h.mu.Unlock()
 		return h.Conn.Write(b)
 	}
-	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.closed.Load():
@@ -529,7 +530,7 @@ func (h *half) rest() bool {
 func (h *half) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed.Load() {
+	if h.closed.Load() || h.fd <= 0 { // or it has never belonged to a pair
 		return false
 	}
 	_, _, err := unix.Recvfrom(h.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
@@ -552,7 +553,7 @@ func (h *half) wake() {
 }
 
 func (h *half) look() {
-	if !h.closed.Load() {
+	if !h.closed.Load() && h.pair != nil {
 		h.woken.Store(true)
 		h.arm(h.armed | unix.EPOLLOUT)
 	}

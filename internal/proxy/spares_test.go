@@ -207,3 +207,66 @@ func TestNoClientSeesAnotherOne(t *testing.T) {
 		t.Errorf("%v connections only were given away", handed)
 	}
 }
+
+// What a client has asked before QUIT is done and answered, at whatever moment it comes.
+func TestQUITBehindOtherRequestsEndsAConnectionAfterTheirAnswers(t *testing.T) {
+	if eachDriver(t, TestQUITBehindOtherRequestsEndsAConnectionAfterTheirAnswers) {
+		return
+	}
+	up := newUpstream(t)
+	addr, _ := keeps(t, up, 2, nil)
+	first := connect(t, addr)
+	io.WriteString(first, "SET k v\r\nQUIT\r\n")
+	first.hearsAll("+OK\r\n+OK\r\n")
+	second := connect(t, addr)
+	second.says("GET k\r\n", "$1\r\nv\r\n")
+	io.WriteString(second, "BLPOP none 0.1\r\nGET k\r\nQUIT\r\n")
+	second.hearsAll("*-1\r\n$1\r\nv\r\n+OK\r\n")
+}
+
+// A renewal that waits until a transaction is over does not keep its connection.
+func TestAClientThatLeavesWhileARenewalWaitsForItEndsItsConnection(t *testing.T) {
+	if eachDriver(t, TestAClientThatLeavesWhileARenewalWaitsForItEndsItsConnection) {
+		return
+	}
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) {
+		p.Spare, p.Metrics, p.Renewal = 2, m, often
+	})
+	c := connect(t, addr)
+	c.says("MULTI\r\n", "+OK\r\n")
+	eventually(t, "a renewal is overdue", func() bool { return value(t, m, "late_renewals_total", "transaction") == 1 })
+	c.Close()
+	eventually(t, "the connection is closed", func() bool { return up.open() == 0 })
+}
+
+// A client may end its half and read on, however slowly.
+func TestAClientThatHasEndedItsHalfReceivesAllAnswers(t *testing.T) {
+	if eachDriver(t, TestAClientThatHasEndedItsHalfReceivesAllAnswers) {
+		return
+	}
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) { p.Spare, p.Metrics = 2, m })
+	for n := range 8 {
+		size := 6<<20 + n*12345
+		up.ask("DEL", "large")
+		up.ask("SETRANGE", "large", strconv.Itoa(size-1), "x")
+		c := connect(t, addr)
+		io.WriteString(c, "GET large\r\n")
+		want, before := int64(len(bulk(strings.Repeat("x", size)))), value(t, m, "bytes_total", "to_client")
+		for value(t, m, "bytes_total", "to_client") < before+float64(want) { // and then its end may wait in the proxy
+			got, err := io.CopyN(io.Discard, c, 64<<10)
+			t.Log(n, got, want, value(t, m, "bytes_total", "to_client"))
+			if want, before = want-got, before+float64(got); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Conn.(*net.TCPConn).CloseWrite()
+		eventually(t, "that is noticed", func() bool { return up.open() == 0 || value(t, m, "spare_connections", "") > 0 })
+		if got, err := io.Copy(io.Discard, c); got != want || err != nil {
+			t.Fatalf("received %d bytes of the last %d, %v", got, want, err)
+		}
+	}
+}
