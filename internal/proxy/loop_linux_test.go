@@ -102,6 +102,23 @@ func TestClientsAreServedAgainAfterDescriptorsRunOut(t *testing.T) {
 	eventually(t, "no descriptor is left but those of the last", func() bool { return descriptors(t) <= before+6 })
 }
 
+// A client may end its half and read on, however slowly.
+func TestAClientThatHasEndedItsHalfReceivesWhatWaitsForIt(t *testing.T) {
+	up := newUpstream(t)
+	addr := up.serve(t, func(p *proxy.Proxy) {
+		p.Driver, p.Spare = "loop", 2
+		p.Trickle()
+	})
+	value := strings.Repeat("x", 1000) // which comes at once, and is written byte by byte
+	up.ask("SET", "k", value)
+	for range 20 {
+		c := connect(t, addr)
+		c.says("GET k\r\n", "$1000\r\n")
+		c.Conn.(*net.TCPConn).CloseWrite()
+		c.hearsAll(value + "\r\n")
+	}
+}
+
 // A counter counts what is logged.
 type counter struct {
 	slog.Handler

@@ -240,33 +240,3 @@ func TestAClientThatLeavesWhileARenewalWaitsForItEndsItsConnection(t *testing.T)
 	c.Close()
 	eventually(t, "the connection is closed", func() bool { return up.open() == 0 })
 }
-
-// A client may end its half and read on, however slowly.
-func TestAClientThatHasEndedItsHalfReceivesAllAnswers(t *testing.T) {
-	if eachDriver(t, TestAClientThatHasEndedItsHalfReceivesAllAnswers) {
-		return
-	}
-	up := newUpstream(t)
-	m := proxy.NewMetrics()
-	addr := up.serve(t, func(p *proxy.Proxy) { p.Spare, p.Metrics = 2, m })
-	for n := range 8 {
-		size := 6<<20 + n*12345
-		up.ask("DEL", "large")
-		up.ask("SETRANGE", "large", strconv.Itoa(size-1), "x")
-		c := connect(t, addr)
-		io.WriteString(c, "GET large\r\n")
-		want, before := int64(len(bulk(strings.Repeat("x", size)))), value(t, m, "bytes_total", "to_client")
-		for value(t, m, "bytes_total", "to_client") < before+float64(want) { // and then its end may wait in the proxy
-			got, err := io.CopyN(io.Discard, c, 64<<10)
-			t.Log(n, got, want, value(t, m, "bytes_total", "to_client"))
-			if want, before = want-got, before+float64(got); err != nil {
-				t.Fatal(err)
-			}
-		}
-		c.Conn.(*net.TCPConn).CloseWrite()
-		eventually(t, "that is noticed", func() bool { return up.open() == 0 || value(t, m, "spare_connections", "") > 0 })
-		if got, err := io.Copy(io.Discard, c); got != want || err != nil {
-			t.Fatalf("received %d bytes of the last %d, %v", got, want, err)
-		}
-	}
-}
