@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -97,7 +96,14 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops) {
 		return
 	}
 	if ls != nil {
-		j.driver = cmp.Or(ls.adopt(j), j.driver)
+		adopted, err := ls.adopt(j)
+		if err != nil {
+			kept = true
+			j.refuse(err)
+			j.part()
+			return
+		}
+		j.driver = adopted
 	}
 	cut()
 	cut = context.AfterFunc(cutting, func() {

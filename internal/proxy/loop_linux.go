@@ -65,23 +65,30 @@ func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
 	return ls, stop, nil
 }
 
-// adopt gives a joint to a loop for good; nil if that cannot be, for want of
-// descriptors or because its connections are not those of the system.
-func (ls *loops) adopt(j *joint) driver {
+// adopt gives a joint to a loop for good, or leaves it to its driver if that cannot be,
+// for want of descriptors or because its connections are not those of the system. A
+// server that has been another's can have no driver but a loop: that is an error.
+func (ls *loops) adopt(j *joint) (driver, error) {
 	far, ok := j.server.NetConn().(*half)
 	p := &pair{joint: j, near: &half{Conn: j.client}, far: far, left: make(chan struct{}), seen: math.MaxUint64,
 		loop: ls.all[ls.next.Add(1)%uint32(len(ls.all))]}
-	if !ok || p.near.belongTo(p) != nil {
-		return nil
+	if !ok {
+		return j.driver, nil
+	}
+	if err := p.near.belongTo(p); err != nil {
+		if far.fd > 0 {
+			return nil, err
+		}
+		return j.driver, nil
 	}
 	if far.belongTo(p) != nil {
 		unix.Close(p.near.fd)
-		return nil
+		return j.driver, nil
 	}
 	j.client.Close()
 	far.Conn.Close()
 	j.client = p.near
-	return p
+	return p, nil
 }
 
 // A loop is a goroutine that waits for the connections of many joints, reads them, and

@@ -119,6 +119,37 @@ func TestAClientThatHasEndedItsHalfReceivesWhatWaitsForIt(t *testing.T) {
 	}
 }
 
+// A connection that another client has left is not lost, nor given to anybody as one that
+// is dead, where there is no descriptor for the next client.
+func TestAClientWithoutADescriptorIsToldSo(t *testing.T) {
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) { p.Driver, p.Spare, p.Metrics = "loop", 2, m })
+	c := connect(t, addr)
+	c.says("PING\r\n", "+PONG\r\n")
+	c.Close()
+	eventually(t, "its connection is kept", func() bool { return value(t, m, "spare_connections", "") == 1 })
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	c = connect(t, addr)
+	eventually(t, "the next one is there", func() bool { return value(t, m, "clients", "") == 1 && value(t, m, "clients_total", "") == 2 })
+	setLimit(t, limit, roomFor(t, 0))
+	io.WriteString(c, "PING\r\n")
+	answer, err := io.ReadAll(c)
+	unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	if err != nil || !strings.HasPrefix(string(answer), "-ERR rediam: ") {
+		t.Errorf("the client is told %q, %v", answer, err)
+	}
+	c.Close()
+	eventually(t, "the connection is kept again", func() bool { return value(t, m, "clients", "") == 0 })
+	connect(t, addr).says("PING\r\n", "+PONG\r\n")
+	if n := up.signIns(); n != 1 {
+		t.Errorf("%d sign-ins, want 1", n)
+	}
+}
+
 // A counter counts what is logged.
 type counter struct {
 	slog.Handler
