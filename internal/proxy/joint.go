@@ -370,6 +370,10 @@ func (j *joint) pass(b []byte) error {
 	j.mu.Lock()
 	signedOut := j.session.SignedOut()
 	parts, wrong := j.session.Server(b)
+	if j.session.demoted {
+		j.session.demoted = false
+		defer j.proxy.spares.drop() // they are of the same server, for all that is known
+	}
 	if !signedOut && j.session.SignedOut() {
 		j.soon()
 	}

@@ -47,6 +47,8 @@ type Session struct {
 	traces traces // of this one
 	traced int    // requests that have been looked at for them
 
+	demoted bool // the server has said READONLY: after a failover the next client is to ask where the primary is
+
 	requests resp.Requests
 	replies  resp.Replies
 	queue    []awaited // what the server has not answered, and answers of ours, oldest first

@@ -240,3 +240,28 @@ func TestAClientThatLeavesWhileARenewalWaitsForItEndsItsConnection(t *testing.T)
 	c.Close()
 	eventually(t, "the connection is closed", func() bool { return up.open() == 0 })
 }
+
+// After a failover no client is given a connection to what has been the primary.
+func TestNoConnectionIsKeptOfAServerThatIsThePrimaryNoMore(t *testing.T) {
+	if eachDriver(t, TestNoConnectionIsKeptOfAServerThatIsThePrimaryNoMore) {
+		return
+	}
+	up := newUpstream(t)
+	addr, wait := keeps(t, up, 4, nil)
+	var clients []*peer
+	for range 4 {
+		c := connect(t, addr)
+		c.says("PING\r\n", "+PONG\r\n")
+		clients = append(clients, c)
+	}
+	clients[0].Close()
+	clients[1].Close()
+	wait(2)
+	up.ask("REPLICAOF", "127.0.0.1", "1")
+	clients[2].says("SET k v\r\n", "-READONLY You can't write against a read only replica.\r\n")
+	wait(0)
+	clients[2].Close()
+	clients[3].says("PING\r\n", "+PONG\r\n")
+	clients[3].Close()
+	eventually(t, "every connection is closed", func() bool { return up.open() == 0 })
+}
