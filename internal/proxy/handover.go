@@ -122,7 +122,8 @@ func (j *joint) leave(stop func()) (kept bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	answered, done := j.session.Left()
-	return answered && done
+	j.over = answered && done
+	return j.over
 }
 
 func (j *joint) wipe() bool {
