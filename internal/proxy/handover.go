@@ -110,7 +110,7 @@ func (s *Session) Leave() (up []byte, ok bool) {
 // would be lost. stop ends renewals, and waits for one that goes on.
 func (j *joint) leave(stop func()) (kept bool) {
 	j.mu.Lock()
-	possible := j.session.Keep && j.session.Answered() && !j.ending
+	possible := j.session.tracing() && j.session.Safe() && !j.unread && !j.ending // a renewal that waits until it is safe would not end
 	j.mu.Unlock()
 	if !possible {
 		return false
@@ -122,7 +122,8 @@ func (j *joint) leave(stop func()) (kept bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	answered, done := j.session.Left()
-	return answered && done
+	j.over = answered && done
+	return j.over
 }
 
 func (j *joint) wipe() bool {

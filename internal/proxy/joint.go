@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -77,7 +76,16 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
 		return
 	}
 	if ls != nil {
-		j.driver = cmp.Or(ls.adopt(j), j.driver)
+		adopted, err := ls.adopt(j)
+		if err != nil {
+			j.refuse(err)
+			j.part()
+			j.giveBack()
+			j.intake.release()
+			done()
+			return
+		}
+		j.driver = adopted
 	}
 	cut := context.AfterFunc(cutting, func() {
 		j.client.Close()
@@ -103,12 +111,19 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
 		stop()
 		finish()
 		cut()
-		if kept && !j.proxy.spares.put(j.server, j.proxy.Spare) {
-			j.server.Close()
+		if kept {
+			j.giveBack()
 		}
 		j.intake.release()
 		done()
 	})
+}
+
+// giveBack has the server's connection wait for another client, or closes it.
+func (j *joint) giveBack() {
+	if !j.proxy.spares.put(j.server, j.proxy.Spare) {
+		j.server.Close()
+	}
 }
 
 // open waits for the client's first request and for a connection that is signed in.
@@ -366,6 +381,10 @@ func (j *joint) pass(b []byte) error {
 	j.mu.Lock()
 	signedOut := j.session.SignedOut()
 	parts, wrong := j.session.Server(b)
+	if j.session.demoted {
+		j.session.demoted = false
+		defer j.proxy.spares.drop() // they are of the same server, for all that is known
+	}
 	if !signedOut && j.session.SignedOut() {
 		j.soon()
 	}

@@ -65,23 +65,30 @@ func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
 	return ls, stop, nil
 }
 
-// adopt gives a joint to a loop for good; nil if that cannot be, for want of
-// descriptors or because its connections are not those of the system.
-func (ls *loops) adopt(j *joint) driver {
+// adopt gives a joint to a loop for good, or leaves it to its driver if that cannot be,
+// for want of descriptors or because its connections are not those of the system. A
+// server that has been another's can have no driver but a loop: that is an error.
+func (ls *loops) adopt(j *joint) (driver, error) {
 	far, ok := j.server.NetConn().(*half)
 	p := &pair{joint: j, near: &half{Conn: j.client}, far: far, left: make(chan struct{}), seen: math.MaxUint64,
 		loop: ls.all[ls.next.Add(1)%uint32(len(ls.all))]}
-	if !ok || p.near.belongTo(p) != nil {
-		return nil
+	if !ok {
+		return j.driver, nil
+	}
+	if err := p.near.belongTo(p); err != nil {
+		if far.fd > 0 {
+			return nil, err
+		}
+		return j.driver, nil
 	}
 	if far.belongTo(p) != nil {
 		unix.Close(p.near.fd)
-		return nil
+		return j.driver, nil
 	}
 	j.client.Close()
 	far.Conn.Close()
 	j.client = p.near
-	return p
+	return p, nil
 }
 
 // A loop is a goroutine that waits for the connections of many joints, reads them, and
@@ -436,10 +443,11 @@ func (h *half) receive(b []byte) (int, error) {
 
 // Write writes what can be, and has the rest wait.
 func (h *half) Write(b []byte) (n int, err error) {
+	h.mu.Lock()
 	if h.pair == nil {
+		h.mu.Unlock()
 		return h.Conn.Write(b)
 	}
-	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.closed.Load():
@@ -531,7 +539,7 @@ func (h *half) rest() bool {
 func (h *half) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed.Load() {
+	if h.closed.Load() || h.fd <= 0 { // or it has never belonged to a pair
 		return false
 	}
 	_, _, err := unix.Recvfrom(h.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
@@ -554,7 +562,7 @@ func (h *half) wake() {
 }
 
 func (h *half) look() {
-	if !h.closed.Load() {
+	if !h.closed.Load() && h.pair != nil {
 		h.woken.Store(true)
 		h.arm(h.armed | unix.EPOLLOUT)
 	}

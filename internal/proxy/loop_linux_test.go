@@ -102,6 +102,54 @@ func TestClientsAreServedAgainAfterDescriptorsRunOut(t *testing.T) {
 	eventually(t, "no descriptor is left but those of the last", func() bool { return descriptors(t) <= before+6 })
 }
 
+// A client may end its half and read on, however slowly.
+func TestAClientThatHasEndedItsHalfReceivesWhatWaitsForIt(t *testing.T) {
+	up := newUpstream(t)
+	addr := up.serve(t, func(p *proxy.Proxy) {
+		p.Driver, p.Spare = "loop", 2
+		p.Trickle()
+	})
+	value := strings.Repeat("x", 1000) // which comes at once, and is written byte by byte
+	up.ask("SET", "k", value)
+	for range 20 {
+		c := connect(t, addr)
+		c.says("GET k\r\n", "$1000\r\n")
+		c.Conn.(*net.TCPConn).CloseWrite()
+		c.hearsAll(value + "\r\n")
+	}
+}
+
+// A connection that another client has left is not lost, nor given to anybody as one that
+// is dead, where there is no descriptor for the next client.
+func TestAClientWithoutADescriptorIsToldSo(t *testing.T) {
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) { p.Driver, p.Spare, p.Metrics = "loop", 2, m })
+	c := connect(t, addr)
+	c.says("PING\r\n", "+PONG\r\n")
+	c.Close()
+	eventually(t, "its connection is kept", func() bool { return value(t, m, "spare_connections", "") == 1 })
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	c = connect(t, addr)
+	eventually(t, "the next one is there", func() bool { return value(t, m, "clients", "") == 1 && value(t, m, "clients_total", "") == 2 })
+	setLimit(t, limit, roomFor(t, 0))
+	io.WriteString(c, "PING\r\n")
+	answer, err := io.ReadAll(c)
+	unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	if err != nil || !strings.HasPrefix(string(answer), "-ERR rediam: ") {
+		t.Errorf("the client is told %q, %v", answer, err)
+	}
+	c.Close()
+	eventually(t, "the connection is kept again", func() bool { return value(t, m, "clients", "") == 0 })
+	connect(t, addr).says("PING\r\n", "+PONG\r\n")
+	if n := up.signIns(); n != 1 {
+		t.Errorf("%d sign-ins, want 1", n)
+	}
+}
+
 // A counter counts what is logged.
 type counter struct {
 	slog.Handler

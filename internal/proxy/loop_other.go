@@ -19,6 +19,6 @@ func startLoops(systemCalls) (ls *loops, stop func(), err error) {
 	return nil, nil, errors.ErrUnsupported
 }
 
-func (*loops) adopt(*joint) driver { return nil }
+func (*loops) adopt(j *joint) (driver, error) { return j.driver, nil }
 
 func openHalf(context.Context, string, string) (net.Conn, error) { return nil, errors.ErrUnsupported }

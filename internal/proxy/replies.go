@@ -176,8 +176,9 @@ func (s *Session) answered() {
 // reply notes an answer to what is awaited first.
 func (s *Session) reply(kind byte) {
 	ok := kind != '-' && kind != '!'
-	if !ok && s.tracing() && bytes.HasPrefix(s.replies.Head(0), []byte("READONLY")) { // after a failover: the next client is to ask where the primary is
+	if !ok && s.Keep && bytes.HasPrefix(s.replies.Head(0), []byte("READONLY")) {
 		s.traces |= indelible
+		s.demoted = true
 	}
 	switch s.queue[0].kind {
 	case renews:

@@ -26,6 +26,7 @@ type spares struct {
 	mu     sync.Mutex       // guards below
 	list   []spare          // the one that has waited longest first
 	sweeps *time.Timer
+	since  time.Time // those that have signed in before are not kept
 	closed bool
 }
 
@@ -43,7 +44,7 @@ func (s *spares) unlock() {
 func (s *spares) put(conn *dial.Conn, most int) bool {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.closed || len(s.list) >= most || time.Since(conn.SignIn.SignedIn()) > spareAge || !quiet(conn) {
+	if at := conn.SignIn.SignedIn(); s.closed || len(s.list) >= most || time.Since(at) > spareAge || at.Before(s.since) || !quiet(conn) {
 		return false
 	}
 	s.list = append(s.list, spare{conn, time.Now()})
@@ -93,15 +94,23 @@ func (s *spares) sweep() {
 	}
 }
 
-// close closes them all, and those that come later.
-func (s *spares) close() {
+// drop closes them all, and keeps no other that has signed in by now.
+func (s *spares) drop() {
 	s.mu.Lock()
 	defer s.unlock()
 	for _, spare := range s.list {
 		spare.conn.Close()
 	}
-	s.list, s.closed = nil, true
+	s.list, s.since = nil, time.Now()
+}
+
+// close closes them all, and those that come later.
+func (s *spares) close() {
+	s.mu.Lock()
+	s.closed = true
 	if s.sweeps != nil {
 		s.sweeps.Stop()
 	}
+	s.mu.Unlock()
+	s.drop()
 }

@@ -207,3 +207,61 @@ func TestNoClientSeesAnotherOne(t *testing.T) {
 		t.Errorf("%v connections only were given away", handed)
 	}
 }
+
+// What a client has asked before QUIT is done and answered, at whatever moment it comes.
+func TestQUITBehindOtherRequestsEndsAConnectionAfterTheirAnswers(t *testing.T) {
+	if eachDriver(t, TestQUITBehindOtherRequestsEndsAConnectionAfterTheirAnswers) {
+		return
+	}
+	up := newUpstream(t)
+	addr, _ := keeps(t, up, 2, nil)
+	first := connect(t, addr)
+	io.WriteString(first, "SET k v\r\nQUIT\r\n")
+	first.hearsAll("+OK\r\n+OK\r\n")
+	second := connect(t, addr)
+	second.says("GET k\r\n", "$1\r\nv\r\n")
+	io.WriteString(second, "BLPOP none 0.1\r\nGET k\r\nQUIT\r\n")
+	second.hearsAll("*-1\r\n$1\r\nv\r\n+OK\r\n")
+}
+
+// A renewal that waits until a transaction is over does not keep its connection.
+func TestAClientThatLeavesWhileARenewalWaitsForItEndsItsConnection(t *testing.T) {
+	if eachDriver(t, TestAClientThatLeavesWhileARenewalWaitsForItEndsItsConnection) {
+		return
+	}
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) {
+		p.Spare, p.Metrics, p.Renewal = 2, m, often
+	})
+	c := connect(t, addr)
+	c.says("MULTI\r\n", "+OK\r\n")
+	eventually(t, "a renewal is overdue", func() bool { return value(t, m, "late_renewals_total", "transaction") == 1 })
+	c.Close()
+	eventually(t, "the connection is closed", func() bool { return up.open() == 0 })
+}
+
+// After a failover no client is given a connection to what has been the primary.
+func TestNoConnectionIsKeptOfAServerThatIsThePrimaryNoMore(t *testing.T) {
+	if eachDriver(t, TestNoConnectionIsKeptOfAServerThatIsThePrimaryNoMore) {
+		return
+	}
+	up := newUpstream(t)
+	addr, wait := keeps(t, up, 4, nil)
+	var clients []*peer
+	for range 4 {
+		c := connect(t, addr)
+		c.says("PING\r\n", "+PONG\r\n")
+		clients = append(clients, c)
+	}
+	clients[0].Close()
+	clients[1].Close()
+	wait(2)
+	up.ask("REPLICAOF", "127.0.0.1", "1")
+	clients[2].says("SET k v\r\n", "-READONLY You can't write against a read only replica.\r\n")
+	wait(0)
+	clients[2].Close()
+	clients[3].says("PING\r\n", "+PONG\r\n")
+	clients[3].Close()
+	eventually(t, "every connection is closed", func() bool { return up.open() == 0 })
+}
