@@ -13,7 +13,9 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -46,7 +48,7 @@ type proxyCommand struct {
 	SignInsAtOnce     int           `default:"20" placeholder:"N" help:"How many connections may sign in at one time; the others wait."`
 	ConnectTimeout    time.Duration `default:"10s" help:"How long a client is held until its connection is signed in, or told why not."`
 	Admin             string        `placeholder:"HOST:PORT" help:"Where /startup, /livez, /readyz and /metrics are served over HTTP. Default: nowhere."`
-	Driver            string        `hidden:"" placeholder:"NAME" help:"What moves the bytes: goroutines or, on Linux, loop."`
+	Driver            string        `placeholder:"NAME" help:"What moves the bytes: goroutines or, on Linux, loop. Default: goroutines."`
 	Check             bool          `help:"Sign in to each target once, say what came of it, and exit."`
 }
 
@@ -219,13 +221,16 @@ func (c *proxyCommand) password() (string, error) {
 	return string(password), nil
 }
 
-// check refuses numbers that mean nothing.
+// check refuses what means nothing.
 func (c *proxyCommand) check() error {
 	for name, n := range map[string]int64{"max-connections": int64(c.MaxConnections), "idle-timeout": int64(c.IdleTimeout), "drain": int64(c.Drain),
 		"connect-timeout": int64(c.ConnectTimeout) - 1, "sign-ins-at-once": int64(c.SignInsAtOnce) - 1} {
 		if n < 0 {
 			return fmt.Errorf("--%s is too small", name)
 		}
+	}
+	if c.Driver != "" && !slices.Contains(proxy.Drivers, c.Driver) {
+		return fmt.Errorf("--driver is one of %s here", strings.Join(proxy.Drivers, ", "))
 	}
 	return nil
 }
