@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"cmp"
-	"math"
 	"net"
 	"os"
 	"runtime"
@@ -65,7 +64,7 @@ func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
 // descriptors or because its connections are not those of the system.
 func (ls *loops) adopt(j *joint) driver {
 	far, ok := j.server.NetConn().(*half)
-	p := &pair{joint: j, near: &half{Conn: j.client}, far: far, left: make(chan struct{}), seen: math.MaxUint64,
+	p := &pair{joint: j, near: &half{Conn: j.client}, far: far, left: make(chan struct{}),
 		loop: ls.all[ls.next.Add(1)%uint32(len(ls.all))]}
 	if !ok || p.near.belongTo(p) != nil {
 		return nil
