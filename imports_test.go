@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"internal/proxy":      {"", "internal/dial", "internal/resp", "internal/command", "internal/relay"},
 	"internal/account":    {"", "internal/policy"},
 	"internal/doctor":     {"", "internal/account", "internal/policy", "internal/resp", "internal/sigv4"},
+	"internal/setup":      {"", "internal/account", "internal/acl"},
 	"internal/world":      {"internal/policy", "internal/acl", "internal/federation"},
 	"internal/gate":       append([]string{"internal/world"}, foundations...),
 	"internal/engine":     append([]string{"internal/world"}, foundations...),

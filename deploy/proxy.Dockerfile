@@ -3,17 +3,20 @@
 # the checkout:
 #
 #	docker build -f deploy/proxy.Dockerfile -t rediam-proxy .
-#	docker run --rm rediam-proxy --help
+#	docker run --rm --read-only --cap-drop ALL rediam-proxy --help
 #
-# Tags move: where you build, pin both images by digest.
-FROM golang:1.26.8-bookworm AS build
+# Tags move: where you build, pin both images by digest, with
+# --build-arg GO=golang@sha256:… --build-arg BASE=gcr.io/distroless/static-debian12@sha256:…
+ARG GO=golang:1.26.8-bookworm
+ARG BASE=gcr.io/distroless/static-debian12:nonroot
+FROM ${GO} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /rediam ./cmd/rediam
 
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM ${BASE}
 # In PATH, so that health checks and "kubectl exec" can say rediam.
 COPY --from=build /rediam /usr/local/bin/rediam
 # A number, since the kubelet cannot tell whether a name is root (runAsNonRoot).

@@ -368,7 +368,7 @@ func (s *Server) populateCache() error {
 		{"Effect":"Allow","Principal":{"Service":"%s"},"Action":["sts:AssumeRole","sts:TagSession"]},
 		{"Effect":"Allow","Principal":{"Federated":"%s"},"Action":"sts:AssumeRoleWithWebIdentity",
 			"Condition":{"StringEquals":{"%[8]s:aud":"sts.amazonaws.com","%[8]s:sub":"system:serviceaccount:default:demo"}}}]}`,
-		s.Partition(), s.Account(), world.ServiceEC2, world.ServiceECS, world.ServiceLambda, world.ServicePods, s.world.OIDCProviderARN(s.Issuer()), strings.TrimPrefix(s.Issuer(), "https://"))
+		s.Partition(), s.Account(), s.world.EC2(), world.ServiceECS, world.ServiceLambda, world.ServicePods, s.world.OIDCProviderARN(s.Issuer()), strings.TrimPrefix(s.Issuer(), "https://"))
 	return errors.Join(
 		s.world.PutGroup(group),
 		s.world.PutRole(Role{Name: DefaultRole, Trust: trust, Inline: map[string]string{"connect": connect}}),

@@ -82,7 +82,7 @@ func (s *secret) readings() map[string]int {
 }
 
 func of(user, password string) string {
-	return fmt.Sprintf(`{"username":%q,"password":%q,"user_arn":"arn:aws:elasticache:us-east-1:123456789012:user:app"}`, user, password)
+	return fmt.Sprintf(`{"username":%q,"password":%q,"user_arn":"arn:aws:elasticache:us-east-1:123456789012:user:%s"}`, user, password, user)
 }
 
 // passwords are those that are tried if the service takes none but one.

@@ -1,16 +1,19 @@
 package rotate_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/aws/smithy-go"
 	"github.com/rediam/rediam/rotate"
 )
 
@@ -160,9 +163,9 @@ func TestRotationDefectSecretGivenByNameFails(t *testing.T) {
 func TestRotationDefectWaitsForEver(t *testing.T) {
 	each(t, func(t *testing.T, strategy int) {
 		f, r := rig(strategy)
-		f.busy = 1 << 30
 		f.start(second)
 		step(t, r, second, "createSecret")
+		f.busy = 1 << 30
 		ctx, cancel := context.WithCancel(t.Context())
 		r.Poll.Progress = func(what string) {
 			if strings.HasPrefix(what, "waiting") {
@@ -242,6 +245,45 @@ func TestRotationDefectSecretsInLogs(t *testing.T) {
 				t.Error("nothing is said")
 			}
 		})
+	}
+}
+
+// AWS may quote what it refuses, and Redis does what it does not know.
+func TestRotationDefectPasswordsQuotedInErrors(t *testing.T) {
+	each(t, func(t *testing.T, strategy int) {
+		for _, refused := range []string{"ROTATE", "ModifyUser", "UpdateUser", "SET"} {
+			f, r := rig(strategy)
+			var secret string
+			f.at = func(_ int, call string, done bool) error {
+				if call != refused || done {
+					return nil
+				}
+				var value struct{ Password, AuthToken string }
+				json.Unmarshal([]byte(*f.versions[second].value), &value)
+				secret = value.Password + value.AuthToken
+				return &smithy.GenericAPIError{Code: "InvalidParameterValue", Message: fmt.Sprintf("Value '[%s, %s]' failed to satisfy constraint", secret, oldest)}
+			}
+			f.start(second)
+			if err := lambda(t.Context(), r, second); secret != "" && (err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "[redacted]")) {
+				t.Errorf("%s: the password is in the error, or there is none", refused)
+			}
+		}
+	})
+	for _, user := range []string{"", "orders-app"} {
+		node, config := serveTLS(t, func(c net.Conn) {
+			for lines := bufio.NewScanner(c); lines.Scan(); {
+				switch lines.Text() {
+				case "PING":
+					io.WriteString(c, "-NOAUTH Authentication required.\r\n")
+				case oldest:
+					fmt.Fprintf(c, "-ERR unknown command 'AUTH', with args beginning with: '%s'\r\n", oldest)
+				}
+			}
+		})
+		_, err := rotate.TLSLogin(config)(t.Context(), []string{node}, user, oldest)
+		if err == nil || strings.Contains(err.Error(), oldest[:20]) || !strings.Contains(err.Error(), "unknown command") {
+			t.Errorf("Login() = %v", err)
+		}
 	}
 }
 

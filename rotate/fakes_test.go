@@ -38,6 +38,8 @@ type fake struct {
 	accepted []string // passwords, the last that was added at the end
 	open     bool     // beside them, nobody needs one
 	auth     string
+	access   string    // of a user
+	given    string    // RotationToken of PutSecretValue
 	kept     []string  // what the second node has, which is behind for some sign-ins
 	behind   int       // sign-ins until the second node follows
 	modifies int       // calls of Modify or Update that took effect
@@ -59,10 +61,11 @@ type version struct {
 	value  *string
 	labels []string
 	made   int64 // which of them it is
+	binary bool
 }
 
 func newFake(value string) *fake {
-	return &fake{versions: map[string]*version{first: {&value, []string{"AWSCURRENT"}, 0}}, enabled: true, accepted: []string{oldest}, kept: []string{oldest}, auth: "password", most: 1}
+	return &fake{versions: map[string]*version{first: {value: &value, labels: []string{"AWSCURRENT"}}}, enabled: true, accepted: []string{oldest}, kept: []string{oldest}, auth: "password", access: "on ~* +@all", most: 1}
 }
 
 // do is one call; effect runs under the lock.
@@ -172,7 +175,9 @@ func (f *fake) GetSecretValue(ctx context.Context, in *secretsmanager.GetSecretV
 		if v == nil || v.value == nil {
 			return &secrettypes.ResourceNotFoundException{}
 		}
-		out.SecretString = v.value
+		if !v.binary {
+			out.SecretString = v.value
+		}
 		return nil
 	})
 }
@@ -189,6 +194,7 @@ func (f *fake) ListSecretVersionIds(ctx context.Context, in *secretsmanager.List
 
 func (f *fake) PutSecretValue(ctx context.Context, in *secretsmanager.PutSecretValueInput, _ ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error) {
 	return &secretsmanager.PutSecretValueOutput{}, f.do(ctx, "PutSecretValue", func() error {
+		f.given = aws.ToString(in.RotationToken)
 		v := f.versions[*in.ClientRequestToken]
 		if v != nil && v.value != nil && *v.value != *in.SecretString {
 			return &secrettypes.ResourceExistsException{}
@@ -316,7 +322,7 @@ func (f *fake) status() *string {
 func (f fakeUsers) DescribeUsers(ctx context.Context, _ *elasticache.DescribeUsersInput, _ ...func(*elasticache.Options)) (*elasticache.DescribeUsersOutput, error) {
 	out := &elasticache.DescribeUsersOutput{}
 	return out, f.do(ctx, "DescribeUsers", func() error {
-		out.Users = []cachetypes.User{{UserName: aws.String("orders-app"), Status: f.status(), AccessString: aws.String("on ~* +@all"),
+		out.Users = []cachetypes.User{{UserName: aws.String("orders-app"), Status: f.status(), AccessString: &f.access,
 			Authentication: &cachetypes.Authentication{Type: cachetypes.AuthenticationType(f.auth), PasswordCount: aws.Int32(int32(len(f.accepted)))}}}
 		return nil
 	})
@@ -335,7 +341,7 @@ func (f fakeUsers) ModifyUser(ctx context.Context, in *elasticache.ModifyUserInp
 func (f fakeMemory) DescribeUsers(ctx context.Context, _ *memorydb.DescribeUsersInput, _ ...func(*memorydb.Options)) (*memorydb.DescribeUsersOutput, error) {
 	out := &memorydb.DescribeUsersOutput{}
 	return out, f.do(ctx, "DescribeUsers", func() error {
-		out.Users = []memorytypes.User{{Name: aws.String("orders-app"), Status: f.status(), AccessString: aws.String("on ~* +@all"),
+		out.Users = []memorytypes.User{{Name: aws.String("orders-app"), Status: f.status(), AccessString: &f.access,
 			Authentication: &memorytypes.Authentication{Type: memorytypes.AuthenticationType(f.auth), PasswordCount: aws.Int32(int32(len(f.accepted)))}}}
 		return nil
 	})

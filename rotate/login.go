@@ -182,11 +182,11 @@ func (c conn) signIn(user, password string) error {
 		if isRefusal(refused) {
 			return ErrRefused
 		}
-		return fmt.Errorf("AUTH was answered %.100q", string(refused))
+		return fmt.Errorf("AUTH was answered %.100q", redact(string(refused), password))
 	}
 	reply, err = c.do("PING")
 	if refused, is := reply.(refusal); err == nil && is && !strings.HasPrefix(string(refused), "NOPERM") {
-		err = fmt.Errorf("PING was answered %.100q", string(refused))
+		err = fmt.Errorf("PING was answered %.100q", redact(string(refused), password))
 	}
 	return err
 }

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// A Poll is how a rotation waits. The zero value looks every five seconds and is silent.
+// A Poll is how a rotation waits. The zero value looks every 0.75 s and is silent.
 type Poll struct {
-	Every time.Duration // on average; zero means five seconds
+	Every time.Duration // on average; zero means 750 ms
 	// Progress is told what is done and waited for, without secrets; nil means nobody is.
 	Progress func(what string)
 
@@ -53,7 +55,7 @@ func (p Poll) until(ctx context.Context, try func() (done bool, reason error)) e
 func (p Poll) pause(ctx context.Context) error {
 	every := p.Every
 	if every <= 0 {
-		every = 5 * time.Second
+		every = 750 * time.Millisecond
 	}
 	return wait(ctx, every/2+rand.N(every))
 }
@@ -97,6 +99,10 @@ var passingCodes = []string{
 // passes is whether an error is worth another try: AWS is busy, or has not been reached.
 func passes(err error) bool {
 	if errors.As(err, new(passing)) {
+		return true
+	}
+	var status *smithyhttp.ResponseError // what stands in front of AWS answers without one of its codes
+	if errors.As(err, &status) && status.HTTPStatusCode() >= http.StatusInternalServerError {
 		return true
 	}
 	var answered smithy.APIError

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,6 +41,9 @@ type Target interface {
 	// Fields are the names that the password may have in the secret's JSON, the most
 	// likely first.
 	Fields() []string
+	// Suits is an error if the current value of the secret is of another target, by what
+	// the fields of its JSON say, or lacks what a rotation needs.
+	Suits(says func(field string) string, password string) error
 	// Check says what speaks against a rotation, before anything is changed. The secret
 	// says that it is the password of this user, or of nobody if that is empty.
 	Check(ctx context.Context, p Poll, username string) error
@@ -92,6 +96,34 @@ type Hidden string
 
 func (Hidden) Format(f fmt.State, _ rune)   { fmt.Fprint(f, redacted) }
 func (Hidden) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// hide is an error without the passwords that AWS or a server has quoted in it.
+func hide(err error, passwords ...string) error {
+	if err == nil {
+		return nil
+	}
+	if text := redact(err.Error(), passwords...); text != err.Error() {
+		return hidden{err, text}
+	}
+	return err
+}
+
+func redact(text string, passwords ...string) string {
+	for _, password := range passwords {
+		if password != "" {
+			text = strings.ReplaceAll(text, password, redacted)
+		}
+	}
+	return text
+}
+
+type hidden struct {
+	err  error
+	text string
+}
+
+func (e hidden) Error() string { return e.text }
+func (e hidden) Unwrap() error { return e.err }
 
 // A Rotator rotates some secrets. It keeps nothing between calls and is safe for many
 // goroutines.
@@ -239,7 +271,7 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 	case !found:
 		return fmt.Errorf("the secret %s has no value that is %s", s.name, current)
 	}
-	if err := s.target.Check(ctx, r.Poll, now.username()); err != nil {
+	if err := r.suits(ctx, s, now); err != nil {
 		return err
 	}
 	if _, found, err := r.value(ctx, s, e.ClientRequestToken); found || err != nil {
@@ -249,7 +281,8 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 	if err != nil {
 		return err
 	}
-	text, err := now.with(cmp.Or(password, newPassword(cmp.Or(r.Length, 64))))
+	password = cmp.Or(password, newPassword(cmp.Or(r.Length, 64)))
+	text, err := now.with(password)
 	if err != nil {
 		return err
 	}
@@ -262,9 +295,17 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("put the new value: %w", err)
+		return fmt.Errorf("put the new value: %w", hide(err, text, password))
 	}
 	return nil
+}
+
+// suits is whether a value is one of the target, and that can be rotated.
+func (r *Rotator) suits(ctx context.Context, s secret, v value) error {
+	if err := s.target.Suits(v.says, v.password); err != nil {
+		return err
+	}
+	return s.target.Check(ctx, r.Poll, v.says("username"))
 }
 
 // leftOver is the password of a rotation that was cancelled after the target had taken
@@ -326,6 +367,9 @@ func (r *Rotator) set(ctx context.Context, s secret, version string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.graceOfTheLast(ctx, s, p); err != nil {
+		return err
+	}
 	poll := r.while(ctx, s, func(now secret) bool { return now.with(pending) == version })
 	if err := s.target.Add(ctx, poll, p); !errors.Is(err, errStale) {
 		return err
@@ -334,6 +378,20 @@ func (r *Rotator) set(ctx context.Context, s secret, version string) error {
 		err = fmt.Errorf("the version of the request is %s no more", pending)
 	}
 	return err // none if another run has been faster
+}
+
+// graceOfTheLast waits while the last rotation may have its grace yet: the password
+// before the current one would be driven out.
+func (r *Rotator) graceOfTheLast(ctx context.Context, s secret, p Passwords) error {
+	grace := r.grace()
+	if grace == 0 || p.Old == "" || p.Old == p.Current || p.Old == p.New {
+		return nil
+	}
+	if err := s.target.Try(ctx, r.Poll, p.Old); err != nil && !errors.Is(err, ErrPartly) {
+		return ctx.Err() // it is refused already, or Add will find out what is wrong
+	}
+	r.Poll.say("the last rotation has left the old password valid: it stays so for %v", grace)
+	return wait(ctx, grace)
 }
 
 var errStale = errors.New("another rotation has begun meanwhile")

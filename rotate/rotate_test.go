@@ -233,6 +233,65 @@ func TestRotationGuardRefusesWhatIsNotToBeRotated(t *testing.T) {
 	}
 }
 
+// What cannot be rotated is found out before anything has been changed.
+func TestRotationRefusesBadInputAndChangesNothing(t *testing.T) {
+	all := []int{token, user, memoryUser}
+	holds := func(value string) func(*fake) {
+		return func(f *fake) { f.versions[first].value = &value }
+	}
+	for name, c := range map[string]struct {
+		strategies []int
+		change     func(*fake)
+		want       string
+	}{
+		"no JSON":                   {all, holds(`{"password":"` + oldest), "neither a JSON object nor a password"},
+		"a list":                    {all, holds(`["` + oldest + `"]`), "neither a JSON object nor a password"},
+		"binary":                    {all, func(f *fake) { f.versions[first].binary = true }, "binary"},
+		"no value":                  {all, func(f *fake) { f.versions[first].value = nil }, "no value that is AWSCURRENT"},
+		"no field":                  {all, holds(`{"port":6379}`), "version of the secret has no"},
+		"an empty field":            {all, holds(`{"password":""}`), "version of the secret has no"},
+		"a field that is no string": {all, holds(`{"password":["` + oldest + `"]}`), "the field password of the secret is no string"},
+		"another cache":             {[]int{token}, holds(`{"replicationGroupId":"other","authToken":"` + oldest + `"}`), "another replication group"},
+		"a user for an AUTH token":  {[]int{token}, holds(`{"username":"orders-app","password":"` + oldest + `"}`), "that of a user"},
+		"another user":              {[]int{user, memoryUser}, holds(`{"username":"other","password":"` + oldest + `"}`), "another user"},
+		"another user's ARN":        {[]int{user, memoryUser}, holds(`{"user_arn":"arn:aws:elasticache:eu-west-1:123456789012:user:other","password":"` + oldest + `"}`), "another user"},
+		"a user with IAM":           {[]int{user, memoryUser}, func(f *fake) { f.auth = "iam" }, "authentication is iam"},
+		"a user without a password": {[]int{user}, func(f *fake) { f.auth = "no-password" }, "authentication is no-password"},
+		"a user who is off":         {[]int{user, memoryUser}, func(f *fake) { f.access = "off ~* +@all" }, "says off"},
+		"a cache without a token":   {[]int{token}, func(f *fake) { f.accepted, f.open = nil, true }, "has no AUTH token"},
+		"stuck in modifying":        {all, func(f *fake) { f.busy = 1 << 30 }, "is modifying"},
+	} {
+		for by, run := range drivers {
+			for _, strategy := range c.strategies {
+				t.Run(name+", "+strategies[strategy].name+" by "+by, func(t *testing.T) {
+					f, r := rig(strategy)
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					r.Poll.Progress = func(what string) {
+						if strings.HasPrefix(what, "waiting: ") { // long enough
+							cancel()
+						}
+					}
+					c.change(f)
+					accepted := f.accepted
+					err := run(ctx, f, r)
+					if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), oldest) {
+						t.Errorf("the rotation ends with %v, want %q", err, c.want)
+					}
+					for _, call := range f.calls {
+						if !strings.HasPrefix(call, "Describe") && !strings.HasPrefix(call, "Get") && !strings.HasPrefix(call, "List") && call != "login" {
+							t.Errorf("%s was called", call)
+						}
+					}
+					if !slices.Equal(f.accepted, accepted) || f.labelled("AWSCURRENT") != first {
+						t.Error("the current password is not what it was")
+					}
+				})
+			}
+		}
+	}
+}
+
 func TestRotationTakesASecretByNameOrARN(t *testing.T) {
 	for _, id := range []string{secretName, secretARN} {
 		for _, allowed := range []string{secretName, secretARN} {
@@ -275,6 +334,19 @@ func TestRotationKeepsTheShapeOfTheSecret(t *testing.T) {
 			if fmt.Sprintf("%s", was) != fmt.Sprintf("%s", is) {
 				t.Errorf("the secret was %s and is %s", value, back)
 			}
+		}
+	}
+}
+
+// Secrets Manager wants it back where another account's function or a role rotates.
+func TestRotationGivesTheRotationTokenBack(t *testing.T) {
+	for _, token := range []rotate.Hidden{"", "rotation-token-0123456789-0123456789"} {
+		f, r := rig(user)
+		f.start(second)
+		e := event(rotate.CreateSecret, second)
+		e.RotationToken = token
+		if err := r.Handle(t.Context(), e); err != nil || f.given != string(token) {
+			t.Errorf("PutSecretValue has the token %q, want %q; %v", f.given, string(token), err)
 		}
 	}
 }
@@ -340,6 +412,40 @@ func TestRotationLeavesAnotherThatHasBegunInItsGraceAlone(t *testing.T) {
 		if !slices.Contains(f.accepted, f.password(t, "AWSPENDING")) || !slices.Contains(f.accepted, f.password(t, "AWSCURRENT")) {
 			t.Fatal("a password of the rotation that had begun meanwhile was dropped")
 		}
+		if err := lambda(t.Context(), r, third); err != nil {
+			t.Fatal(err)
+		}
+		rotated(t, f)
+	})
+}
+
+// A rotation that begins in the grace of the one before it would drive out the password
+// that has the grace.
+func TestRotationThatFollowsAtOnceKeepsTheGraceOfTheLast(t *testing.T) {
+	each(t, func(t *testing.T, strategy int) {
+		f, r := rig(strategy)
+		r.Grace = time.Hour
+		stopIn := func(what string, do func(ctx context.Context) error) {
+			t.Helper()
+			ctx, cancel := context.WithCancel(t.Context())
+			r.Poll.Progress = func(said string) {
+				if strings.HasPrefix(said, what) {
+					cancel()
+				}
+			}
+			if err := do(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatalf("%q does not come: %v", what, err)
+			}
+		}
+		f.start(second)
+		stopIn("the old password stays valid", func(ctx context.Context) error { return lambda(ctx, r, second) })
+		third := "33333333-3333-3333-3333-333333333333"
+		f.start(third)
+		stopIn("the last rotation has left the old password valid", func(ctx context.Context) error { return lambda(ctx, r, third) })
+		if !slices.Contains(f.accepted, oldest) || f.modifies != 1 {
+			t.Error("the old password is not valid in its grace")
+		}
+		r.Grace = -1
 		if err := lambda(t.Context(), r, third); err != nil {
 			t.Fatal(err)
 		}

@@ -34,7 +34,7 @@ func (r *Rotator) Plan(ctx context.Context, id string) (plan Plan, err error) {
 	case !found:
 		return plan, fmt.Errorf("the secret %s has no value that is %s", s.name, current)
 	}
-	if err := s.target.Check(ctx, r.Poll, now.username()); err != nil {
+	if err := r.suits(ctx, s, now); err != nil {
 		return plan, err
 	}
 	if now.password != "" {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
@@ -32,8 +33,21 @@ type AuthToken struct {
 
 func (*AuthToken) Fields() []string { return []string{"authToken", "password"} }
 
+func (t *AuthToken) Suits(says func(string) string, token string) error {
+	group, user := says("replicationGroupId"), says("username")
+	switch {
+	case token == "":
+		return errors.New("the current version of the secret has no token")
+	case group != "" && !strings.EqualFold(group, t.Group): // ElastiCache makes ids lower case
+		return fmt.Errorf("the secret is that of another replication group than %s", t.Group)
+	case user != "" && user != "default":
+		return errors.New("the secret is that of a user: an AUTH token has none but default")
+	}
+	return nil
+}
+
 func (t *AuthToken) Check(ctx context.Context, p Poll, _ string) error {
-	group, err := retry(ctx, p, func() (types.ReplicationGroup, error) { return t.describe(ctx) })
+	group, err := retry(ctx, p, func() (types.ReplicationGroup, error) { return t.settled(ctx) })
 	switch {
 	case err != nil:
 		return err
@@ -69,8 +83,13 @@ func (t *AuthToken) account(strategy types.AuthTokenUpdateStrategyType, token st
 	return account{ready: t.available, login: t.login, change: func(ctx context.Context) error { return t.modify(ctx, strategy, token) }}
 }
 
-// available waits, as an error, until nothing is changing.
 func (t *AuthToken) available(ctx context.Context) error {
+	_, err := t.settled(ctx)
+	return err
+}
+
+// settled waits, as an error, until nothing is changing.
+func (t *AuthToken) settled(ctx context.Context) (types.ReplicationGroup, error) {
 	group, err := t.describe(ctx)
 	if status := aws.ToString(group.Status); err == nil && status != "available" {
 		err = waitFor("the replication group %s is %s", t.Group, status)
@@ -78,7 +97,7 @@ func (t *AuthToken) available(ctx context.Context) error {
 	if changing := group.PendingModifiedValues; err == nil && changing != nil && changing.AuthTokenStatus != "" {
 		err = waitFor("the AUTH token of %s is %s", t.Group, changing.AuthTokenStatus)
 	}
-	return err
+	return group, err
 }
 
 func (t *AuthToken) login(ctx context.Context, nodes []string, token string) ([]string, error) {
@@ -107,7 +126,7 @@ func (t *AuthToken) modify(ctx context.Context, strategy types.AuthTokenUpdateSt
 	_, err := t.Client.ModifyReplicationGroup(ctx, &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: &t.Group, ApplyImmediately: aws.Bool(true),
 		AuthToken: &token, AuthTokenUpdateStrategy: strategy})
 	if err != nil {
-		err = fmt.Errorf("%s the AUTH token: %w", strategy, err)
+		err = fmt.Errorf("%s the AUTH token: %w", strategy, hide(err, token))
 	}
 	return err
 }

@@ -44,8 +44,19 @@ type User struct {
 
 func (*User) Fields() []string { return []string{"password"} }
 
+func (u *User) Suits(says func(string) string, password string) error {
+	arn := says("user_arn") // ends in user:ID, on MemoryDB in user/NAME
+	switch {
+	case password == "" && !u.Replace:
+		return errors.New("the current version of the secret has no password: that of the user would be lost")
+	case arn != "" && !strings.EqualFold(arn[strings.LastIndexAny(arn, ":/")+1:], u.ID):
+		return fmt.Errorf("the secret is that of another user than %s", u.ID)
+	}
+	return nil
+}
+
 func (u *User) Check(ctx context.Context, p Poll, username string) error {
-	state, err := retry(ctx, p, func() (UserState, error) { return u.Users.Describe(ctx, u.ID) })
+	state, err := retry(ctx, p, func() (UserState, error) { return u.active(ctx) })
 	if err == nil && username != "" && username != state.Name {
 		err = fmt.Errorf("the secret is that of another user than %s", state.Name)
 	}
@@ -53,6 +64,15 @@ func (u *User) Check(ctx context.Context, p Poll, username string) error {
 		return err
 	}
 	return u.check(state)
+}
+
+// active waits, as an error, until nothing is changing.
+func (u *User) active(ctx context.Context) (UserState, error) {
+	state, err := u.Users.Describe(ctx, u.ID)
+	if err == nil && state.Status != "active" {
+		err = waitFor("the user %s is %s", u.ID, state.Status)
+	}
+	return state, err
 }
 
 func (u *User) check(state UserState) error {
@@ -124,11 +144,8 @@ func (u *User) Keep(ctx context.Context, p Poll, of Passwords) error {
 func (u *User) account(state *UserState) account {
 	return account{
 		ready: func(ctx context.Context) (err error) {
-			if *state, err = u.Users.Describe(ctx, u.ID); err != nil {
+			if *state, err = u.active(ctx); err != nil {
 				return err
-			}
-			if state.Status != "active" {
-				return waitFor("the user %s is %s", u.ID, state.Status)
 			}
 			return u.check(*state)
 		},
@@ -170,7 +187,7 @@ func (e ElastiCacheUsers) SetPasswords(ctx context.Context, id string, passwords
 	_, err := e.Client.ModifyUser(ctx, &elasticache.ModifyUserInput{UserId: &id,
 		AuthenticationMode: &cachetypes.AuthenticationMode{Type: cachetypes.InputAuthenticationTypePassword, Passwords: passwords}})
 	if err != nil {
-		err = fmt.Errorf("set the passwords of the user: %w", err)
+		err = fmt.Errorf("set the passwords of the user: %w", hide(err, passwords...))
 	}
 	return err
 }
@@ -203,7 +220,7 @@ func (m MemoryDBUsers) SetPasswords(ctx context.Context, name string, passwords 
 	_, err := m.Client.UpdateUser(ctx, &memorydb.UpdateUserInput{UserName: &name,
 		AuthenticationMode: &memorytypes.AuthenticationMode{Type: memorytypes.InputAuthenticationTypePassword, Passwords: passwords}})
 	if err != nil {
-		err = fmt.Errorf("set the passwords of the user: %w", err)
+		err = fmt.Errorf("set the passwords of the user: %w", hide(err, passwords...))
 	}
 	return err
 }

@@ -58,12 +58,12 @@ func parse(text *string, fields []string) (v value, err error) {
 	return v, nil
 }
 
-// username is whose password it is, if the value says so.
-func (v value) username() (name string) {
-	if json.Unmarshal(v.members["username"], &name) != nil {
+// says is a field of the JSON that is a string; empty if there is none.
+func (v value) says(field string) (text string) {
+	if json.Unmarshal(v.members[field], &text) != nil {
 		return ""
 	}
-	return name
+	return text
 }
 
 // with is the value with another password and nothing else changed.

@@ -69,12 +69,16 @@ func newFunction(ctx context.Context, env func(string) string, log *slog.Logger)
 	case grace == 0:
 		grace = -1 // zero means five minutes to the package
 	}
+	every, err := time.ParseDuration(cmp.Or(env("REDIAM_ROTATE_POLL"), "750ms"))
+	if err != nil || every <= 0 {
+		return nil, errors.New("REDIAM_ROTATE_POLL must be a duration such as 750ms")
+	}
 	targets, err := targets(env, awsConfig, rotate.TLSLogin(trust))
 	if err != nil {
 		return nil, err
 	}
 	return &function{log: log, rotator: &rotate.Rotator{Secrets: secretsmanager.NewFromConfig(awsConfig), Targets: targets, Grace: grace,
-		Poll: rotate.Poll{Progress: func(what string) { log.Info(what) }}}}, nil
+		Poll: rotate.Poll{Every: every, Progress: func(what string) { log.Info(what) }}}}, nil
 }
 
 // targets are those of REDIAM_ROTATE_SECRETS: SECRET=ID,… A secret's name may have =

@@ -18,7 +18,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,15 +38,20 @@ const (
 // program that asks for the next.
 type lambdaService struct {
 	url    string
+	asked  chan struct{} // once an event is waited for
 	events chan []byte
 	answer chan error
 }
 
-func newLambdaService(t *testing.T) *lambdaService {
-	l := &lambdaService{events: make(chan []byte), answer: make(chan error, 1)}
+func newLambdaService(t testing.TB) *lambdaService {
+	l := &lambdaService{asked: make(chan struct{}, 1), events: make(chan []byte), answer: make(chan error, 1)}
 	const root = "/2018-06-01/runtime/invocation/"
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+root+"next", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case l.asked <- struct{}{}:
+		default:
+		}
 		select {
 		case event := <-l.events:
 			w.Header().Set("Lambda-Runtime-Aws-Request-Id", "1")
@@ -85,42 +89,25 @@ func (l *lambdaService) invoke(ctx context.Context, event []byte) error {
 	}
 }
 
-// output is what the program logs.
-type output struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // build builds the function as make lambda does, for this machine.
-func build(t *testing.T) (program string) {
+func build(t testing.TB) (program, archive string) {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command(installed.Path(t, "make"), "-C", "../..", "lambda", "LAMBDA_ARCH="+runtime.GOARCH, "LAMBDA_OUT="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make lambda: %v\n%s", err, out)
 	}
-	return filepath.Join(dir, "rediam-rotate")
+	return filepath.Join(dir, "lambda", "bootstrap"), filepath.Join(dir, "rediam-rotate.zip")
 }
 
 func TestRotationFunctionIsBuiltTheSameEachTime(t *testing.T) {
-	first, again := build(t), build(t)
-	one, err := os.ReadFile(first + ".zip")
+	first, archive := build(t)
+	_, again := build(t)
+	one, err := os.ReadFile(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := os.ReadFile(again + ".zip")
+	two, err := os.ReadFile(again)
 	if err != nil || !bytes.Equal(one, two) {
 		t.Errorf("two builds differ, or %v", err)
 	}
@@ -142,7 +129,7 @@ func TestRotationFunctionIsBuiltTheSameEachTime(t *testing.T) {
 }
 
 func TestRotationByTheFunctionInLambda(t *testing.T) {
-	program := build(t)
+	program, _ := build(t)
 	srv := emulator.Start(t, emulator.Config{Empty: true, StateDelay: 50 * time.Millisecond})
 	for _, err := range []error{
 		srv.PutUser(emulator.User{ID: "off", Name: "default", Auth: emulator.AuthNoPassword, Access: "off -@all"}),
@@ -161,11 +148,23 @@ func TestRotationByTheFunctionInLambda(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	service, said := newLambdaService(t), &output{}
+	service := newLambdaService(t)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log")) // a file has it before the service has the answer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	said := func() string {
+		text, err := os.ReadFile(log.Name())
+		if err != nil {
+			t.Error(err)
+		}
+		return string(text)
+	}
 	cmd := exec.Command(program)
 	cmd.Env = append(srv.Environ(), "AWS_LAMBDA_RUNTIME_API="+service.url, "REDIAM_ROTATE_KIND=elasticache-user", "REDIAM_ROTATE_SECRETS=orders/password=orders-app",
 		"REDIAM_ROTATE_NODES="+srv.Cache("orders").Addr, "REDIAM_ROTATE_GRACE=100ms")
-	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +196,7 @@ func TestRotationByTheFunctionInLambda(t *testing.T) {
 		select {
 		case <-over:
 		case <-time.After(time.Minute):
-			t.Fatalf("the rotation does not end:\n%s", said)
+			t.Fatalf("the rotation does not end:\n%s", said())
 		}
 		out, err := secrets.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("orders/password")})
 		if err != nil {
@@ -214,18 +213,24 @@ func TestRotationByTheFunctionInLambda(t *testing.T) {
 	if err := service.invoke(t.Context(), other); err == nil {
 		t.Error("another secret is taken")
 	}
+	if runtime.GOOS == "linux" {
+		checkMemory(t, cmd.Process.Pid)
+	}
+	cmd.Process.Kill()
+	cmd.Wait() // all that it has said is there
 	for _, hidden := range append(passwords, rotationToken) {
-		if strings.Contains(said.String(), hidden) {
+		if strings.Contains(said(), hidden) {
 			t.Error("a secret is in the log")
 		}
 	}
-	if !strings.Contains(said.String(), `"msg":"done"`) || !strings.Contains(said.String(), `"msg":"failed"`) {
-		t.Errorf("the log lacks what was done:\n%s", said)
+	if !strings.Contains(said(), `"msg":"done"`) || !strings.Contains(said(), `"msg":"failed"`) {
+		t.Errorf("the log lacks what was done:\n%s", said())
 	}
-	if runtime.GOOS != "linux" {
-		return
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+}
+
+func checkMemory(t *testing.T, pid int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,6 +260,7 @@ func TestRotationFunctionRefusesItsConfiguration(t *testing.T) {
 		"REDIAM_ROTATE_SECRETS": {"", "orders", "=orders", "a=", ","},
 		"REDIAM_ROTATE_KIND":    {"", "password", "elasticache-user"}, // of which the nodes are missing
 		"REDIAM_ROTATE_GRACE":   {"5", "-1s"},
+		"REDIAM_ROTATE_POLL":    {"5", "0s", "-1s"},
 		"REDIAM_CA":             {"nowhere.pem", "main.go"},
 	} {
 		for _, value := range values {
@@ -267,4 +273,28 @@ func TestRotationFunctionRefusesItsConfiguration(t *testing.T) {
 	if err := f.read(t.Context(), strings.NewReader("no event")); err == nil {
 		t.Error("standard input that is no event is taken")
 	}
+}
+
+// From the start of the program until it asks Lambda for the first event.
+func BenchmarkColdStart(b *testing.B) {
+	program, archive := build(b)
+	service := newLambdaService(b)
+	zip, err := os.Stat(archive)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		cmd := exec.Command(program)
+		cmd.Env = append(os.Environ(), "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "AWS_LAMBDA_RUNTIME_API="+service.url,
+			"REDIAM_ROTATE_KIND=auth-token", "REDIAM_ROTATE_SECRETS=orders/token=orders")
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		<-service.asked
+		b.StopTimer()
+		cmd.Process.Kill()
+		cmd.Wait()
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(zip.Size())/1e6, "MB-zip")
 }

@@ -5,12 +5,22 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/redis/go-redis/v9"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/emulator"
+	"github.com/rediam/rediam/goredis"
 	"github.com/rediam/rediam/internal/installed"
 )
 
@@ -20,10 +30,21 @@ type resource struct {
 	Properties map[string]any
 }
 
-// templates are the resources of all templates, and their text.
-func templates(t *testing.T) (all map[string]resource, text string) {
+// everyTemplate are the resources of all templates, and their text.
+func everyTemplate(t *testing.T) (all map[string]resource, text string) {
 	t.Helper()
-	for _, file := range []string{"cache.yaml", "rotation.yaml"} {
+	all, text = templates(t, "cache.yaml", "rotation.yaml")
+	other, more := templates(t, "iam.yaml")
+	for name, r := range other {
+		all["iam.yaml "+name] = r
+	}
+	return all, text + more
+}
+
+// templates are the resources of some templates, and their text.
+func templates(t *testing.T, files ...string) (all map[string]resource, text string) {
+	t.Helper()
+	for _, file := range files {
 		b, err := os.ReadFile(deploy + "cloudformation/" + file)
 		if err != nil {
 			t.Fatal(err)
@@ -81,14 +102,14 @@ func find(in any, name string, f func(any)) {
 
 func TestCfnLintAcceptsTheTemplates(t *testing.T) {
 	lint := installed.Path(t, "cfn-lint")
-	out, err := exec.Command(lint, deploy+"cloudformation/cache.yaml", deploy+"cloudformation/rotation.yaml").CombinedOutput()
+	out, err := exec.Command(lint, deploy+"cloudformation/cache.yaml", deploy+"cloudformation/iam.yaml", deploy+"cloudformation/rotation.yaml").CombinedOutput()
 	if err != nil || len(strings.TrimSpace(string(out))) > 0 {
 		t.Errorf("cfn-lint: %v\n%s", err, out)
 	}
 }
 
 func TestTheTemplatesOpenNothing(t *testing.T) {
-	all, text := templates(t)
+	all, text := everyTemplate(t)
 	for _, open := range []string{"0.0.0.0/0", "::/0", "InternetGateway", "MapPublicIpOnLaunch"} {
 		if strings.Contains(text, open) {
 			t.Errorf("the templates have %s", open)
@@ -132,7 +153,7 @@ func TestTheTemplatesOpenNothing(t *testing.T) {
 }
 
 func TestTheTemplatesGrantNothingForEverything(t *testing.T) {
-	all, _ := templates(t)
+	all, _ := everyTemplate(t)
 	statements := 0
 	for name, r := range all {
 		find(r.Properties, "Statement", func(list any) {
@@ -165,7 +186,7 @@ func TestTheTemplatesGrantNothingForEverything(t *testing.T) {
 
 // The secret is what package password reads, and the user is that of the secret.
 func TestTheSecretOfTheTemplateIsThatOfItsUser(t *testing.T) {
-	all, _ := templates(t)
+	all, _ := templates(t, "cache.yaml", "rotation.yaml")
 	generate, _ := all["Secret"].Properties["GenerateSecretString"].(map[string]any)
 	shape, _ := generate["SecretStringTemplate"].(map[string]any)
 	var secret struct{ Username string }
@@ -181,7 +202,7 @@ func TestTheSecretOfTheTemplateIsThatOfItsUser(t *testing.T) {
 }
 
 func TestTheTemplateSetsWhatTheFunctionReads(t *testing.T) {
-	all, _ := templates(t)
+	all, _ := templates(t, "cache.yaml", "rotation.yaml")
 	function, err := os.ReadFile("../rediam-rotate/main.go")
 	if err != nil {
 		t.Fatal(err)
@@ -198,4 +219,166 @@ func TestTheTemplateSetsWhatTheFunctionReads(t *testing.T) {
 			t.Errorf("the function does not read %s", name)
 		}
 	}
+}
+
+// What iam.yaml makes, made in the emulator.
+func TestTheTemplateOfIAMLetsItsRoleSignIn(t *testing.T) {
+	all, _ := templates(t, "iam.yaml")
+	for service, kind := range map[string]emulator.WorkloadKind{"pods.eks": emulator.PodIdentity, "ecs-tasks": emulator.ECS, "ec2": emulator.EC2, "lambda": emulator.Lambda, "": emulator.IRSA} {
+		t.Run(string(kind), func(t *testing.T) {
+			srv := emulator.Start(t, emulator.Config{Empty: true})
+			s := &stack{all, map[string]any{
+				"AWS::Partition": srv.Partition(), "AWS::Region": srv.Region(), "AWS::AccountId": srv.Account(),
+				"Cache": "orders", "Kind": "replicationgroup", "AccessString": "on ~* &* +@all -@dangerous", "NodeType": "cache.t4g.small",
+				"TrustedService": service, "OidcProvider": strings.TrimPrefix(srv.Issuer(), "https://"), "ServiceAccount": "shop:orders",
+				"SubnetGroup": "private", "SecurityGroups": []string{"sg-01234567"},
+			}, map[string]bool{"Irsa": service == "", "PodIdentity": service == "pods.eks"}}
+			s.make(t, srv)
+			allowed := map[string]bool{"orders": true}
+			if kind == emulator.IRSA { // whose trust policy names the service account
+				allowed["payments"] = false
+			}
+			for name, want := range allowed {
+				environ, err := srv.StartWorkload(emulator.Workload{Kind: kind, Role: "orders", Namespace: "shop", ServiceAccount: name})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, v := range environ {
+					name, value, _ := strings.Cut(v, "=")
+					t.Setenv(name, value)
+				}
+				config, err := config.LoadDefaultConfig(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				cache := srv.Cache("orders")
+				options := &redis.Options{Addr: cache.Addr, TLSConfig: cache.TLS, MaxRetries: -1}
+				signer := &rediam.Signer{Cache: "orders", User: "orders-app", Region: config.Region, Credentials: config.Credentials}
+				if err := goredis.Configure(options, signer, rediam.Renewal{}); err != nil {
+					t.Fatal(err)
+				}
+				client := redis.NewClient(options)
+				defer client.Close()
+				if err := client.Ping(t.Context()).Err(); (err == nil) != want {
+					t.Errorf("the service account %s: %v", name, err)
+				}
+				anybody := redis.NewClient(&redis.Options{Addr: cache.Addr, TLSConfig: cache.TLS, MaxRetries: -1})
+				defer anybody.Close()
+				if err := anybody.Ping(t.Context()).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOAUTH") {
+					t.Errorf("without signing in: %v, want NOAUTH", err)
+				}
+			}
+		})
+	}
+}
+
+// A stack is a template with what its functions are to give.
+type stack struct {
+	resources  map[string]resource
+	values     map[string]any
+	conditions map[string]bool
+}
+
+// make makes the resources by the calls that CloudFormation makes, in an order for
+// which a resource comes after those that it names.
+func (s *stack) make(t *testing.T, srv *emulator.Server) {
+	t.Helper()
+	key, err := srv.CreateAccessKey(emulator.AdminUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := aws.Config{Region: srv.Region(), BaseEndpoint: aws.String(srv.URL()), Credentials: emulator.KeyCredentials(key)}
+	caches, accounts := elasticache.NewFromConfig(config), iam.NewFromConfig(config)
+	if _, err := srv.PutOIDCProvider(srv.Issuer(), "sts.amazonaws.com"); err != nil {
+		t.Fatal(err)
+	}
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(caches.CreateCacheSubnetGroup(t.Context(), &elasticache.CreateCacheSubnetGroupInput{CacheSubnetGroupName: aws.String("private"),
+		CacheSubnetGroupDescription: aws.String("there already"), SubnetIds: []string{"subnet-1", "subnet-2"}}))
+	for _, name := range []string{"User", "DefaultUser"} {
+		user := properties[elasticache.CreateUserInput](t, s, name)
+		must(caches.CreateUser(t.Context(), user))
+		s.values[name] = *user.UserId
+	}
+	group := properties[elasticache.CreateUserGroupInput](t, s, "UserGroup")
+	must(caches.CreateUserGroup(t.Context(), group))
+	s.values["UserGroup"] = *group.UserGroupId
+	cache := properties[elasticache.CreateReplicationGroupInput](t, s, "ReplicationGroup")
+	cache.NumCacheClusters, cache.AutomaticFailoverEnabled, cache.MultiAZEnabled = nil, nil, nil // the emulator has no replicas
+	must(caches.CreateReplicationGroup(t.Context(), cache))
+	must(elasticache.NewReplicationGroupAvailableWaiter(caches).WaitForOutput(t.Context(),
+		&elasticache.DescribeReplicationGroupsInput{ReplicationGroupId: aws.String("orders")}, time.Minute))
+
+	role := properties[struct{ AssumeRolePolicyDocument any }](t, s, "Role")
+	trust, text := role.AssumeRolePolicyDocument.(string)
+	if !text {
+		trust = string(asJSON(t, role.AssumeRolePolicyDocument))
+	}
+	must(accounts.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("orders"), AssumeRolePolicyDocument: &trust}))
+	s.values["Role"] = "orders"
+	connect := properties[struct {
+		Roles          []string
+		PolicyDocument any
+	}](t, s, "Connect")
+	must(accounts.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &connect.Roles[0], PolicyName: aws.String("connect"),
+		PolicyDocument: aws.String(string(asJSON(t, connect.PolicyDocument)))}))
+}
+
+// properties are those of a resource, in the shape of the call that makes it.
+func properties[Input any](t *testing.T, s *stack, name string) *Input {
+	t.Helper()
+	input := new(Input)
+	if err := json.Unmarshal(asJSON(t, s.evaluate(t, s.resources[name].Properties)), input); err != nil {
+		t.Fatal(err)
+	}
+	return input
+}
+
+// evaluate puts the values of functions in their place.
+func (s *stack) evaluate(t *testing.T, v any) any {
+	t.Helper()
+	switch v := v.(type) {
+	case []any:
+		list := []any{}
+		for _, each := range v {
+			list = append(list, s.evaluate(t, each))
+		}
+		return list
+	case map[string]any:
+		object := map[string]any{}
+		for name, each := range v {
+			switch name {
+			case "Ref":
+				return s.value(t, each.(string))
+			case "Sub":
+				return regexp.MustCompile(`\$\{([A-Za-z:]+)\}`).ReplaceAllStringFunc(each.(string), func(in string) string {
+					return s.value(t, in[2:len(in)-1]).(string)
+				})
+			case "If":
+				branches := each.([]any)
+				condition, known := s.conditions[branches[0].(string)]
+				if !known {
+					t.Fatalf("the condition %s has no value", branches[0])
+				}
+				return s.evaluate(t, branches[map[bool]int{true: 1, false: 2}[condition]])
+			}
+			object[name] = s.evaluate(t, each)
+		}
+		return object
+	}
+	return v
+}
+
+func (s *stack) value(t *testing.T, name string) any {
+	t.Helper()
+	value, known := s.values[name]
+	if !known {
+		t.Fatalf("%s has no value", name)
+	}
+	return value
 }

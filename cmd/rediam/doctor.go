@@ -48,36 +48,44 @@ var (
 	errInterrupted = errors.New("interrupted: the cause is not found")
 )
 
-func (c *doctorCommand) Run(running context.Context, t *terminal) error {
+func (c *doctorCommand) Run(ctx context.Context, t *terminal) error {
+	report, err := c.report(ctx, t)
+	if err != nil && !errors.Is(err, errUnhealthy) {
+		return err
+	}
+	if c.Format == "json" {
+		return errors.Join(json.NewEncoder(t.stdout).Encode(report), err)
+	}
+	for _, f := range report.Findings {
+		io.WriteString(t.stdout, printable(fmt.Sprintf("\n%s\n  %s\n  mend: %s\n", f.Cause, f.What, f.Mend)))
+	}
+	return err
+}
+
+// report is what the doctor finds; the error is errUnhealthy if it is a cause.
+func (c *doctorCommand) report(running context.Context, t *terminal) (report doctor.Report, err error) {
 	d, err := c.examined(running, t)
 	if err != nil {
-		return err
+		return report, err
 	}
 	ctx, cancel := context.WithTimeout(running, c.Timeout) // not for who types or pastes
 	defer cancel()
 	if err := c.equip(ctx, d); err != nil {
-		return err
+		return report, err
 	}
 	if c.Format == "text" {
 		d.Progress = func(check doctor.Check) {
 			io.WriteString(t.stdout, printable(fmt.Sprintf("%-8s %-12s %s\n", check.Status, check.Name, check.Detail)))
 		}
 	}
-	report := d.Run(ctx)
-	if running.Err() != nil { // what failed last failed for that
-		return errInterrupted
-	}
-	if c.Format == "json" {
-		err = json.NewEncoder(t.stdout).Encode(report)
-	} else {
-		for _, f := range report.Findings {
-			io.WriteString(t.stdout, printable(fmt.Sprintf("\n%s\n  %s\n  mend: %s\n", f.Cause, f.What, f.Mend)))
-		}
-	}
-	if err == nil && !report.OK {
+	report = d.Run(ctx)
+	switch {
+	case running.Err() != nil: // what failed last failed for that
+		err = errInterrupted
+	case !report.OK:
 		err = errUnhealthy
 	}
-	return err
+	return report, err
 }
 
 // examined is what there is to examine: the configuration, whose faults are findings

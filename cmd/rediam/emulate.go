@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,13 +154,21 @@ func (c *emulateCommand) serve(ctx context.Context, t *terminal, srv *emulator.S
 	return nil
 }
 
+// targetVariables are those of a target that may be none's: they are empty then, for
+// scripts under set -u, and this program's commands take them as not given.
+var targetVariables = []string{"REDIAM_SERVICE", "REDIAM_ENDPOINT", "REDIAM_CACHE", "REDIAM_SERVERLESS", "REDIAM_USER", "REDIAM_REGION", "REDIAM_ROLE_ARN", "REDIAM_EXTERNAL_ID"}
+
 // exports makes the export lines. What of an outer session would disturb them is
-// unset.
+// unset or empty.
 func exports(environ []string) string {
 	lines := "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_STS AWS_ROLE_ARN AWS_ROLE_SESSION_NAME AWS_WEB_IDENTITY_TOKEN_FILE" +
 		" AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_CREDENTIALS_RELATIVE_URI AWS_CONTAINER_AUTHORIZATION_TOKEN AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" +
-		" AWS_EC2_METADATA_SERVICE_ENDPOINT AWS_LAMBDA_FUNCTION_NAME" +
-		" REDIAM_SERVICE REDIAM_ENDPOINT REDIAM_CACHE REDIAM_SERVERLESS REDIAM_USER REDIAM_REGION REDIAM_ROLE_ARN REDIAM_EXTERNAL_ID\n"
+		" AWS_EC2_METADATA_SERVICE_ENDPOINT AWS_LAMBDA_FUNCTION_NAME\n"
+	for _, name := range targetVariables {
+		if !slices.ContainsFunc(environ, func(variable string) bool { return strings.HasPrefix(variable, name+"=") }) {
+			lines += "export " + name + "=''\n"
+		}
+	}
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
 		lines += "export " + name + "=" + quote(value) + "\n"

@@ -45,9 +45,14 @@ type cli struct {
 	Policy  policyCommand  `cmd:"" help:"Print, check and simulate IAM policies of sign-ins."`
 	ACL     aclCommand     `cmd:"" name:"acl" help:"Check and explain access strings of users."`
 	Rotate  rotateCommand  `cmd:"" help:"Rotate a password that Secrets Manager keeps."`
+	Setup   setupCommand   `cmd:"" help:"Make what a sign-in needs on AWS: user, group, cache and role."`
 	Migrate migrateCommand `cmd:"" help:"Take the clients of a password over to IAM."`
 	Wait    waitCommand    `cmd:"" help:"Wait until a proxy takes connections."`
 	Version versionCommand `cmd:"" help:"Print the version of rediam."`
+
+	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes the commands and flags of rediam."`
+	Complete   completeCommand   `cmd:"" hidden:""`
+	Man        manCommand        `cmd:"" hidden:"" help:"Write the manual pages into a directory."`
 
 	Verbose bool `short:"v" help:"Log more, to stderr."`
 }
@@ -73,7 +78,12 @@ func main() {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process
+	context.AfterFunc(ctx, stop)            // a second signal ends the process
+	for _, variable := range os.Environ() { // an empty one is not given, whatever its flag takes
+		if name, value, _ := strings.Cut(variable, "="); value == "" && strings.HasPrefix(name, "REDIAM_") {
+			os.Unsetenv(name)
+		}
+	}
 	var c cli
 	t := &terminal{stdin: stdin, stdout: stdout, stderr: stderr}
 	exited := -1

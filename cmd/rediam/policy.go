@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/rediam/rediam"
+	"github.com/rediam/rediam/internal/account"
 	"github.com/rediam/rediam/internal/policy"
 	"github.com/rediam/rediam/internal/world"
 )
@@ -45,16 +46,10 @@ func (c *policyPrintCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	type statement struct {
-		Sid, Effect, Action string
-		Resource            []string
-	}
+	document := json.RawMessage(account.SignInPolicy(connect.action, connect.resources...))
 	out := json.NewEncoder(t.stdout)
 	out.SetIndent("", "  ")
-	return out.Encode(struct {
-		Version   string
-		Statement []statement
-	}{"2012-10-17", []statement{{"SignIn", "Allow", connect.action, connect.resources}}})
+	return out.Encode(document)
 }
 
 // connect is what IAM is asked at a sign-in.

@@ -28,7 +28,7 @@ type rotateCommand struct {
 	Grace      time.Duration `env:"REDIAM_ROTATE_GRACE" default:"5m" help:"How long the old password stays valid once the secret has the new one."`
 	Replace    bool          `help:"Go on though the user has a password that the secret does not know, which is lost."`
 	DryRun     bool          `help:"Look, and sign in with the current password, but change nothing."`
-	Poll       time.Duration `default:"5s" help:"How often to look while AWS is changing something."`
+	Poll       time.Duration `env:"REDIAM_ROTATE_POLL" default:"750ms" help:"How often to look while AWS is changing something."`
 	Timeout    time.Duration `default:"15m" help:"How long all of it may take."`
 	Format     string        `enum:"text,json" default:"text" help:"text or json."`
 }

@@ -19,7 +19,7 @@ func TestWalkthroughs(t *testing.T) {
 	installed.Path(t, "redis-server")
 	installed.Path(t, "redis-cli")
 	programs := t.TempDir() // besides those of PATH
-	if out, err := exec.Command("go", "build", "-o", programs, "../../examples/kv").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", programs, "../../examples/kv", "../rediam-rotate").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	clis := []string{first}

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/url"
 	"strings"
@@ -81,6 +82,22 @@ func (c Clients) Simulate(ctx context.Context, principal, action string, resourc
 		}
 	})
 	return verdicts, err
+}
+
+// A Statement of a policy document that allows an action.
+type Statement struct {
+	Sid, Effect, Action string
+	Resource            []string
+}
+
+// SignInPolicy is the document that a sign-in needs, and no more: Connect is checked on
+// the cache and on the user.
+func SignInPolicy(action string, resources ...string) string {
+	text, _ := json.Marshal(struct { // of strings
+		Version   string
+		Statement []Statement
+	}{"2012-10-17", []Statement{{"SignIn", "Allow", action, resources}}})
+	return string(text)
 }
 
 // A Document is a policy of a principal.

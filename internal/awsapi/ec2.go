@@ -178,7 +178,7 @@ func (p profileMember) profile(c *call) (world.InstanceProfile, error) {
 func (p profileMember) handed(c *call) (string, error) {
 	found, err := p.profile(c)
 	if err == nil && found.Role != "" {
-		err = c.passRole(found.Role, world.ServiceEC2)
+		err = c.passRole(found.Role, c.world.EC2())
 	}
 	return found.Name, err
 }

@@ -48,7 +48,7 @@ func only[V any](_ V, err error) error { return err }
 const password = "a-str0ng-pa))word"
 
 // makeGroup makes a user group app-users of a default user that is off and the IAM
-// user app, and the subnet group that a cache with it needs.
+// user app, and a subnet group.
 func (a account) makeGroup(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
@@ -254,7 +254,6 @@ func TestTheSDKKnowsTheErrors(t *testing.T) {
 		"no such group":            {only(a.DeleteUserGroup(ctx, &elasticache.DeleteUserGroupInput{UserGroupId: aws.String("none")})), new(*types.UserGroupNotFoundFault), 404, "UserGroupNotFound", "none"},
 		"a cache twice":            {cache(func(i *elasticache.CreateReplicationGroupInput) { i.ReplicationGroupId = aws.String("Taken") }), new(*types.ReplicationGroupAlreadyExistsFault), 400, "ReplicationGroupAlreadyExists", "taken"},
 		"a user group without TLS": {cache(func(i *elasticache.CreateReplicationGroupInput) { i.TransitEncryptionEnabled = nil }), new(*types.InvalidParameterCombinationException), 400, combination, "requires encryption-in-transit to be enabled"},
-		"without a subnet group":   {cache(func(i *elasticache.CreateReplicationGroupInput) { i.CacheSubnetGroupName = nil }), new(*types.InvalidParameterCombinationException), 400, combination, "subnet group"},
 		"no such subnet group":     {cache(func(i *elasticache.CreateReplicationGroupInput) { i.CacheSubnetGroupName = aws.String("none") }), new(*types.CacheSubnetGroupNotFoundFault), 400, "CacheSubnetGroupNotFoundFault", "none"},
 		"no such user group":       {cache(func(i *elasticache.CreateReplicationGroupInput) { i.UserGroupIds = []string{"none"} }), new(*types.UserGroupNotFoundFault), 404, "UserGroupNotFound", "none"},
 		"two user groups":          {cache(func(i *elasticache.CreateReplicationGroupInput) { i.UserGroupIds = []string{"app-users", "b"} }), new(*types.InvalidParameterCombinationException), 400, combination, "one user group"},

@@ -92,7 +92,7 @@ type roleInProfile struct {
 // a role to instances may use it (IAM User Guide, "Grant a user permissions to pass
 // a role to an AWS service").
 func addRoleToInstanceProfile(c *call, in roleInProfile) (none, error) {
-	if err := c.passRole(in.RoleName, "ec2.amazonaws.com"); err != nil {
+	if err := c.passRole(in.RoleName, c.world.EC2()); err != nil {
 		return none{}, err
 	}
 	return none{}, c.world.AddRoleToInstanceProfile(in.On.InstanceProfileName, in.RoleName)

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Trickle has the loops read and write one byte at a time, and be refused every other
-// time.
-func (p *Proxy) Trickle() {
-	p.calls = systemCalls{trickle(unix.Read), trickle(unix.Write)}
+// Trickle has the loops read and write so many bytes at a time, and be refused every
+// other time.
+func (p *Proxy) Trickle(reads, writes int) {
+	p.calls = systemCalls{trickle(unix.Read, reads), trickle(unix.Write, writes)}
 }
 
-func trickle(f func(int, []byte) (int, error)) func(int, []byte) (int, error) {
+func trickle(f func(int, []byte) (int, error), most int) func(int, []byte) (int, error) {
 	refuse := map[int]bool{} // by descriptor
 	var mu sync.Mutex
 	return func(fd int, b []byte) (int, error) {
@@ -21,6 +21,6 @@ func trickle(f func(int, []byte) (int, error)) func(int, []byte) (int, error) {
 		if refuse[fd] = !refuse[fd]; refuse[fd] {
 			return -1, unix.EAGAIN
 		}
-		return f(fd, b[:min(1, len(b))])
+		return f(fd, b[:min(most, len(b))])
 	}
 }

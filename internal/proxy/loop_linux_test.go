@@ -26,7 +26,7 @@ func TestNothingDependsOnHowMuchIsReadOrWritten(t *testing.T) {
 	m := proxy.NewMetrics()
 	addr := up.serve(t, func(p *proxy.Proxy) {
 		p.Driver, p.Metrics, p.Renewal = "loop", m, rediam.Renewal{After: 300 * time.Millisecond}
-		p.Trickle()
+		p.Trickle(1, 1)
 	})
 	large := strings.Repeat("v", 17000) // more than one TLS record
 	var all sync.WaitGroup
@@ -53,6 +53,24 @@ func TestNothingDependsOnHowMuchIsReadOrWritten(t *testing.T) {
 	eventually(t, "it is renewed", func() bool { return value(t, m, "renewals_total", "renewed") > 2 })
 	connect(t, addr).says("PUBLISH a m\r\n", ":1\r\n")
 	p.hears("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nm\r\n")
+}
+
+// What a server has said at the end of its connection waits for the client, who gets
+// all of it and then the end.
+func TestTheEndOfAServerWaitsForAClientThatIsBehind(t *testing.T) {
+	answer := resp.AppendBulk(nil, strings.Repeat("v", 60000))
+	addr, _ := odd(t, func(p *proxy.Proxy) {
+		p.Driver = "loop"
+		p.Trickle(1<<20, 1000)
+	}, func(conn net.Conn) {
+		conn.Read(make([]byte, 4096))
+		io.WriteString(conn, signedIn)
+		conn.Read(make([]byte, 4096))
+		conn.Write(answer)
+	})
+	p := connect(t, addr)
+	p.says("GET k\r\n", "")
+	p.hearsAll(string(answer))
 }
 
 // Without descriptors clients wait or are told, and nothing is left of that.
@@ -107,7 +125,7 @@ func TestAClientThatHasEndedItsHalfReceivesWhatWaitsForIt(t *testing.T) {
 	up := newUpstream(t)
 	addr := up.serve(t, func(p *proxy.Proxy) {
 		p.Driver, p.Spare = "loop", 2
-		p.Trickle()
+		p.Trickle(1, 1)
 	})
 	value := strings.Repeat("x", 1000) // which comes at once, and is written byte by byte
 	up.ask("SET", "k", value)

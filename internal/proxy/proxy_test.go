@@ -132,6 +132,18 @@ func TestAClientIsToldWhyItCannotBeSignedIn(t *testing.T) {
 	}
 }
 
+// AUTH is answered before the client says anything else.
+func TestAClientMayBeginWithAUTH(t *testing.T) {
+	if eachDriver(t, TestAClientMayBeginWithAUTH) {
+		return
+	}
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+	addr, _ := serve(t, srv, nil)
+	p := connect(t, addr)
+	p.says("AUTH u p\r\n", "+OK\r\n")
+	p.says("PING\r\n", "+PONG\r\n")
+}
+
 // RESET signs out, and the proxy in again.
 func TestAClientMaySendRESET(t *testing.T) {
 	if eachDriver(t, TestAClientMaySendRESET) {

@@ -83,8 +83,9 @@ func (w *World) storeVersioned(c cache) error {
 	return w.checkVersions(g.Group)
 }
 
-// checkAttached is about the subnet group of a cache, without which it can have no
-// user group, and about what is under way with its user group.
+// checkAttached is about the subnet group of a cache, and about what is under way with
+// its user group. A cache without a subnet group is in AWS's default one (ElastiCache
+// user guide, "Subnets and subnet groups"), which does not show here.
 func (w *World) checkAttached(c Cache) error {
 	_, there := w.subnets.get(of(c.Service(), c.Details.SubnetGroup))
 	switch {
@@ -92,8 +93,6 @@ func (w *World) checkAttached(c Cache) error {
 		return noSubnetGroup(c.Service(), c.Details.SubnetGroup)
 	case c.Group == "":
 		return nil
-	case c.Kind == ReplicationGroup && c.Details.SubnetGroup == "":
-		return errorf("InvalidParameterCombination", "User group based access control requires a cache subnet group.")
 	}
 	_, err := w.activeGroup(c.Service(), c.Group)
 	return err

@@ -53,7 +53,7 @@ func TestAClusterHasAnACL(t *testing.T) {
 		t.Errorf("Member() = %+v, %v", m, ok)
 	}
 	refused(t, "without TLS", w.PutCache(world.Cache{Kind: world.Cluster, Name: "plain", Plaintext: true, Group: "app"}), "InvalidParameterCombination", "must have the ACL open-access")
-	refused(t, "a user group of ElastiCache", only(w.CreateCache(world.Cache{Name: "x", Group: "app", Details: world.Details{SubnetGroup: ""}})), "InvalidParameterCombination", "subnet group")
+	refused(t, "a user group of ElastiCache", only(w.CreateCache(world.Cache{Name: "x", Group: "app"})), "UserGroupNotFound", "app")
 	must(t, w.DeleteUser(world.MemoryDB, "app"))
 	if len(w.Members("shut")) != 0 {
 		t.Errorf("in an empty ACL are %+v", w.Members("shut"))

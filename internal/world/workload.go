@@ -45,6 +45,15 @@ const (
 	ServicePods   = "pods.eks.amazonaws.com"
 )
 
+// EC2 is how trust policies of the world's partition name EC2 (kubernetes/kops#27: China
+// takes no other).
+func (w *World) EC2() string {
+	if w.Partition == "aws-cn" {
+		return ServiceEC2 + ".cn"
+	}
+	return ServiceEC2
+}
+
 // cluster is the one of ECS and EKS in which tasks and pods run.
 const cluster = "demo"
 
@@ -155,7 +164,7 @@ func (w *World) InstanceSession(instance string) (Key, error) {
 	if !ok {
 		return Key{}, noRole(role)
 	}
-	k, err := w.granted(grant{holder: instance, service: ServiceEC2, role: role, session: instance})
+	k, err := w.granted(grant{holder: instance, service: w.EC2(), role: role, session: instance})
 	if e := (*Error)(nil); errors.As(err, &e) && e.Code == "AccessDenied" {
 		return k, &Error{"AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role " + role + ".", e.Detail}
 	}

@@ -52,6 +52,7 @@ def create(arn, token):
     assert user["ARN"] == current["user_arn"], user
     refused(errors.ResourceNotFoundException, f"can't find the specified secret value for VersionId: {token}",
             secrets.get_secret_value, SecretId=arn, VersionId=token, VersionStage="AWSPENDING")
+    refused(errors.ResourceNotFoundException, "can't find the specified secret value", secrets.get_secret_value, SecretId=arn, VersionStage="AWSPENDING")
     made = secrets.get_random_password(ExcludeCharacters="/@\"'\\,", PasswordLength=20)["RandomPassword"]
     assert len(made) == 20 and not set(made) & set("/@\"'\\,")
     pending = {"SecretId": arn, "ClientRequestToken": token, "VersionStages": ["AWSPENDING"],
@@ -69,11 +70,13 @@ def set_password(arn, token):
     active_user(pending["username"])
     changed = cache.modify_user(UserId=pending["username"], Passwords=[pending["password"], current["password"]])
     assert changed["Status"] == "modifying", changed
+    refused(cache.exceptions.InvalidUserStateFault, "", cache.modify_user, UserId=pending["username"], Passwords=[pending["password"]])
 
 
 def test(arn, token):
     pending = read(arn, "AWSPENDING", VersionId=token)
-    assert active_user(pending["username"])["Authentication"]["PasswordCount"] == 2
+    both = {pending["password"], read(arn, "AWSCURRENT")["password"]}  # one, if this step is all there is
+    assert active_user(pending["username"])["Authentication"]["PasswordCount"] == len(both)
 
 
 def finish(arn, token):
@@ -94,6 +97,47 @@ def rotate(event):
     {"createSecret": create, "setSecret": set_password, "testSecret": test, "finishSecret": finish}[event["Step"]](arn, token)
 
 
+def labels(name):
+    return secrets.describe_secret(SecretId=name)["VersionIdsToStages"]
+
+
+def passwords(name):
+    """What a new password may be."""
+    made = secrets.get_random_password()["RandomPassword"]
+    kinds = [str.islower, str.isupper, str.isdigit, lambda c: not c.isalnum()]
+    assert len(made) == 32 and all(any(map(kind, made)) for kind in kinds)
+    refused(errors.InvalidParameterException, "PasswordLength", secrets.get_random_password, PasswordLength=4097)
+    bad = cache.exceptions.InvalidParameterValueException
+    for wrong in (["short-by-1-letter"[:15]], ["x" * 129], ["a-password-of-it-%d" % n for n in range(3)]):
+        refused(bad, "", cache.modify_user, UserId=name, Passwords=wrong)
+
+
+def stages(name, function):
+    """How labels move, and which rotation cannot begin."""
+    first = secrets.create_secret(Name=name, SecretString="x")["VersionId"]
+    pending = secrets.put_secret_value(SecretId=name, SecretString="y", VersionStages=["AWSPENDING"])["VersionId"]
+    refused(errors.InvalidRequestException, "A previous rotation isn't complete.", secrets.rotate_secret, SecretId=name, RotationLambdaARN=function)
+    assert labels(name) == {first: ["AWSCURRENT"], pending: ["AWSPENDING"]}, labels(name)
+    secrets.update_secret_version_stage(SecretId=name, VersionStage="AWSPENDING", RemoveFromVersionId=pending)
+    second = secrets.put_secret_value(SecretId=name, SecretString="z")["VersionId"]
+    assert labels(name) == {first: ["AWSPREVIOUS"], second: ["AWSCURRENT"]}, labels(name)
+    ids = {v["VersionId"] for v in secrets.list_secret_version_ids(SecretId=name)["Versions"]}
+    every = {v["VersionId"] for v in secrets.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]}
+    assert ids == {first, second} and every == {first, second, pending}, every
+
+
+def only_test(name, function):
+    """A schedule without a rotation at once: testSecret alone, with a version that goes again."""
+    before = labels(name)
+    secrets.rotate_secret(SecretId=name, RotationLambdaARN=function, RotateImmediately=False,
+                          RotationRules={"ScheduleExpression": "rate(10 days)", "Duration": "3h"})
+    while labels(name) != before:
+        time.sleep(0.1)
+    described = secrets.describe_secret(SecretId=name)
+    assert described["RotationEnabled"] and described["RotationRules"] == {"ScheduleExpression": "rate(10 days)", "Duration": "3h"}, described
+    assert "LastRotatedDate" not in described, described
+
+
 def drive(name, function):
     refused(errors.ResourceNotFoundException, "Secrets Manager can't find the specified secret.", secrets.describe_secret, SecretId=name)
     (user,) = cache.describe_users(UserId=name)["Users"]
@@ -102,9 +146,9 @@ def drive(name, function):
     refused(errors.ResourceExistsException, "already exists", secrets.create_secret, Name=name, SecretString="x")
     refused(errors.InvalidRequestException, "No Lambda rotation function ARN is associated with this secret.", secrets.rotate_secret, SecretId=name)
 
-    blocked = secrets.create_secret(Name=name + "-blocked", SecretString="x")["ARN"]
-    secrets.put_secret_value(SecretId=blocked, SecretString="y", VersionStages=["AWSPENDING"])
-    refused(errors.InvalidRequestException, "A previous rotation isn't complete.", secrets.rotate_secret, SecretId=blocked, RotationLambdaARN=function)
+    passwords(name)
+    stages(name + "-labels", function)
+    only_test(name, function)
 
     rotation = secrets.rotate_secret(SecretId=name, RotationLambdaARN=function, RotationRules={"AutomaticallyAfterDays": 30})
     while "LastRotatedDate" not in (described := secrets.describe_secret(SecretId=name)):
