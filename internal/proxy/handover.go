@@ -110,7 +110,7 @@ func (s *Session) Leave() (up []byte, ok bool) {
 // would be lost. stop ends renewals, and waits for one that goes on.
 func (j *joint) leave(stop func()) (kept bool) {
 	j.mu.Lock()
-	possible := j.session.tracing() && j.session.Safe() && !j.unread && !j.ending // a renewal that waits until it is safe would not end
+	possible := j.session.tracing() && j.session.Safe() && !j.ending // a renewal that waits until it is safe would not end
 	j.mu.Unlock()
 	if !possible {
 		return false
@@ -139,12 +139,13 @@ func (j *joint) wipe() bool {
 	return err == nil
 }
 
-// settled waits until everything is answered, for a while, and is false if it is not.
+// settled waits until everything is answered, and has reached the client, for a while,
+// and is false if it has not.
 func (j *joint) settled() bool {
 	late := time.Now().Add(finishTime)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for !j.session.Answered() {
+	for j.unread || !j.session.Answered() {
 		if j.over || j.ending || !time.Now().Before(late) {
 			return false
 		}

@@ -407,9 +407,7 @@ func (j *joint) deliver(parts [][]byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	_, j.unread = j.driver.behind()
-	if j.ending {
-		j.changed.Broadcast()
-	}
+	j.changed.Broadcast()
 	return err
 }
 
