@@ -28,6 +28,8 @@ type joint struct {
 	wrong  int32   // passwords of the client
 
 	answered chan struct{} // closed when nothing more comes from the server
+	reused   bool          // the server's connection was another client's
+	heard    atomic.Bool   // something has come from the server
 	leaving  atomic.Bool   // the server is to be read no more, by this joint
 	released bool          // it is not, and nothing else is the reason; answered guards it
 
@@ -99,6 +101,9 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
 	stop := sync.OnceFunc(j.tendWhileOpen(ctx))
 	j.driver.run(func() {
 		kept := j.leave(func() { cancel(); stop() })
+		if j.reused && !j.heard.Load() { // the node may be gone without a word, and the others' with it
+			j.proxy.spares.drop()
+		}
 		if !kept {
 			j.end()
 			cancel()
@@ -194,6 +199,7 @@ func (j *joint) greet() (taken int, up [][]byte, ok bool) {
 func (j *joint) connect(ctx context.Context) (*dial.Conn, error) {
 	if spare := j.proxy.spares.take(); spare != nil {
 		j.proxy.metrics.reused.Inc()
+		j.reused = true
 		return spare, nil
 	}
 	return j.signIn(ctx)
@@ -376,6 +382,7 @@ func (j *joint) local() error {
 
 // pass gives the session what the server has sent, and writes what it makes of it.
 func (j *joint) pass(b []byte) error {
+	j.heard.Store(true)
 	j.down.Lock()
 	defer j.down.Unlock()
 	j.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -264,4 +265,46 @@ func TestNoConnectionIsKeptOfAServerThatIsThePrimaryNoMore(t *testing.T) {
 	clients[3].says("PING\r\n", "+PONG\r\n")
 	clients[3].Close()
 	eventually(t, "every connection is closed", func() bool { return up.open() == 0 })
+}
+
+// A node that has gone without a word costs one client its patience, and not one for
+// each connection that is kept.
+func TestConnectionsToANodeThatIsSilentAreNotKept(t *testing.T) {
+	if eachDriver(t, TestConnectionsToANodeThatIsSilentAreNotKept) {
+		return
+	}
+	m := proxy.NewMetrics()
+	var silent atomic.Bool // those that are open are
+	addr, _ := odd(t, func(p *proxy.Proxy) { p.Spare, p.Metrics = 4, m }, func(conn net.Conn) {
+		old := !silent.Load()
+		buf := make([]byte, 4096)
+		conn.Read(buf)
+		io.WriteString(conn, signedIn)
+		for {
+			if _, err := conn.Read(buf); err != nil {
+				return
+			}
+			if !old || !silent.Load() {
+				io.WriteString(conn, "+PONG\r\n")
+			}
+		}
+	})
+	var clients []*peer
+	for range 4 {
+		c := connect(t, addr)
+		c.says("PING\r\n", "+PONG\r\n")
+		clients = append(clients, c)
+	}
+	for _, c := range clients {
+		c.Close()
+	}
+	kept := func() float64 { return value(t, m, "spare_connections", "") }
+	eventually(t, "four are kept", func() bool { return kept() == 4 })
+	silent.Store(true)
+	c := connect(t, addr)
+	io.WriteString(c, "PING\r\n")
+	eventually(t, "it has one of them", func() bool { return kept() == 3 })
+	c.Close()
+	eventually(t, "none is kept", func() bool { return kept() == 0 })
+	connect(t, addr).says("PING\r\n", "+PONG\r\n")
 }
