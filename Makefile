@@ -141,6 +141,7 @@ soak:
 	REDIAM_SOAK=100 go test -race -count=1 -timeout 30m -run Soak -v ./internal/soak
 	REDIAM_STORM=5000 go test -count=1 -timeout 30m -run Storm -v ./internal/soak
 	REDIAM_PROXY_SOAK=75 go test -count=1 -timeout 30m -run Proxy -v ./internal/soak
+	REDIAM_VISITS=100000 go test -count=1 -timeout 30m -run SeesAnother -v ./internal/proxy
 	REDIAM_ACL_RUNS=250 go test -count=1 ./internal/acl
 	REDIAM_ROTATIONS=100 go test -count=1 -timeout 30m -run 'Under50|WhileThePassword' -v ./rotate ./password
 	REDIAM_CALLS=20000 go test -count=1 -timeout 30m -run Killed -v ./cmd/rediam

@@ -13,7 +13,9 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -45,7 +47,9 @@ type proxyCommand struct {
 	RenewSpread       time.Duration `placeholder:"DURATION" help:"How much sooner or later that may be. Default: 2/9 of --renew-after."`
 	SignInsAtOnce     int           `default:"20" placeholder:"N" help:"How many connections may sign in at one time; the others wait."`
 	ConnectTimeout    time.Duration `default:"10s" help:"How long a client is held until its connection is signed in, or told why not."`
+	Spare             int           `default:"32" placeholder:"N" help:"How many connections to each cache wait, signed in, for another client when theirs has gone and has left nothing behind; 0 keeps none."`
 	Admin             string        `placeholder:"HOST:PORT" help:"Where /startup, /livez, /readyz and /metrics are served over HTTP. Default: nowhere."`
+	Driver            string        `placeholder:"NAME" help:"What moves the bytes: goroutines or, on Linux, loop. Default: goroutines."`
 	Check             bool          `help:"Sign in to each target once, say what came of it, and exit."`
 }
 
@@ -142,7 +146,7 @@ func (c *proxyCommand) prepare(ctx context.Context, t *terminal, where place) (*
 	}
 	signIns := rediam.Limit(source, c.SignInsAtOnce) // whose failures the proxy logs, with the client
 	return &served{place: where, config: config, proxy: &proxy.Proxy{Addr: config.Addr(), TLS: trust, SignIns: signIns, Renewal: renewal, ConnectTime: c.ConnectTimeout,
-		MaxConnections: c.MaxConnections, IdleTime: c.IdleTimeout, DrainTime: c.Drain, Metrics: proxy.NewMetrics(), Log: t.log}}, nil
+		MaxConnections: c.MaxConnections, IdleTime: c.IdleTimeout, DrainTime: c.Drain, Driver: c.Driver, Spare: c.Spare, Metrics: proxy.NewMetrics(), Log: t.log}}, nil
 }
 
 // source is what to sign in with, which has been tried. It completes config.
@@ -218,13 +222,16 @@ func (c *proxyCommand) password() (string, error) {
 	return string(password), nil
 }
 
-// check refuses numbers that mean nothing.
+// check refuses what means nothing.
 func (c *proxyCommand) check() error {
-	for name, n := range map[string]int64{"max-connections": int64(c.MaxConnections), "idle-timeout": int64(c.IdleTimeout), "drain": int64(c.Drain),
+	for name, n := range map[string]int64{"max-connections": int64(c.MaxConnections), "spare": int64(c.Spare), "idle-timeout": int64(c.IdleTimeout), "drain": int64(c.Drain),
 		"connect-timeout": int64(c.ConnectTimeout) - 1, "sign-ins-at-once": int64(c.SignInsAtOnce) - 1} {
 		if n < 0 {
 			return fmt.Errorf("--%s is too small", name)
 		}
+	}
+	if c.Driver != "" && !slices.Contains(proxy.Drivers, c.Driver) {
+		return fmt.Errorf("--driver is one of %s here", strings.Join(proxy.Drivers, ", "))
 	}
 	return nil
 }

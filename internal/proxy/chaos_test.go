@@ -33,6 +33,9 @@ var often = rediam.Renewal{After: 50 * time.Millisecond}
 // Every client gets its answers or a closed connection, and what has been
 // acknowledged is there, whatever becomes of the cache.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
+	if eachDriver(t, TestNothingAcknowledgedIsLost) {
+		return
+	}
 	up := newUpstream(t)
 	addr := up.serve(t, func(p *proxy.Proxy) { p.Renewal = often })
 	ctx, stop := context.WithCancel(t.Context())
@@ -112,6 +115,9 @@ func push(ctx context.Context, t *testing.T, addr, list string, acknowledged []i
 
 // A client that has said all that it wants gets all its answers.
 func TestAHalfClosedClientIsAnswered(t *testing.T) {
+	if eachDriver(t, TestAHalfClosedClientIsAnswered) {
+		return
+	}
 	up := newUpstream(t)
 	addr := up.serve(t, func(p *proxy.Proxy) { p.Renewal = often })
 	for range 20 {
@@ -122,8 +128,29 @@ func TestAHalfClosedClientIsAnswered(t *testing.T) {
 	}
 }
 
+// What the server has said before it ends reaches a client that takes its time.
+func TestAClientIsToldAllThatTheServerHasSaid(t *testing.T) {
+	if eachDriver(t, TestAClientIsToldAllThatTheServerHasSaid) {
+		return
+	}
+	answer := resp.AppendBulk(nil, strings.Repeat("v", 8<<20))
+	addr, _ := odd(t, nil, func(conn net.Conn) {
+		conn.Read(make([]byte, 4096))
+		io.WriteString(conn, signedIn)
+		conn.Read(make([]byte, 4096))
+		conn.Write(answer)
+	})
+	p := connect(t, addr)
+	p.says("GET k\r\n", "$")
+	time.Sleep(300 * time.Millisecond) // it is busy elsewhere
+	p.hearsAll(string(answer[1:]))
+}
+
 // Slow peers are waited for, with renewals that come when they can.
 func TestSlowPeersLoseNothing(t *testing.T) {
+	if eachDriver(t, TestSlowPeersLoseNothing) {
+		return
+	}
 	up := newUpstream(t)
 	m := proxy.NewMetrics()
 	addr := up.serve(t, func(p *proxy.Proxy) { p.Renewal, p.Metrics = often, m })
@@ -160,6 +187,9 @@ func TestSlowPeersLoseNothing(t *testing.T) {
 
 // Credentials that are gone for a while cost nobody a connection.
 func TestConnectionsOutliveTheLossOfCredentials(t *testing.T) {
+	if eachDriver(t, TestConnectionsOutliveTheLossOfCredentials) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	m := proxy.NewMetrics()
 	var gone atomic.Bool
@@ -196,6 +226,9 @@ var leavings = []string{"", "PING\r\n", "*2\r\n$3\r\nGET\r\n$1\r\n", "MULTI\r\nS
 
 // REDIAM_CONNECTIONS sets how many.
 func TestNothingIsLeftOfClientsThatVanish(t *testing.T) {
+	if eachDriver(t, TestNothingIsLeftOfClientsThatVanish) {
+		return
+	}
 	count := 500
 	if n, err := strconv.Atoi(os.Getenv("REDIAM_CONNECTIONS")); err == nil {
 		count = n

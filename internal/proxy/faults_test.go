@@ -45,7 +45,7 @@ func odd(t *testing.T, change func(*proxy.Proxy), answer func(net.Conn)) (addr s
 		}
 	}()
 	signer := &rediam.Signer{Cache: "orders", User: user, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "not-a-secret", "")}
-	of = &proxy.Proxy{Addr: listener.Addr().String(), TLS: &tls.Config{RootCAs: roots}, SignIns: rediam.Follow(signer)}
+	of = &proxy.Proxy{Driver: driver(t), Addr: listener.Addr().String(), TLS: &tls.Config{RootCAs: roots}, SignIns: rediam.Follow(signer)}
 	if change != nil {
 		change(of)
 	}
@@ -65,6 +65,9 @@ func odd(t *testing.T, change func(*proxy.Proxy), answer func(net.Conn)) (addr s
 
 // A server that says why and closes has said why.
 func TestTheReasonOfAServerThatClosesIsTold(t *testing.T) {
+	if eachDriver(t, TestTheReasonOfAServerThatClosesIsTold) {
+		return
+	}
 	var tries atomic.Int64
 	addr, _ := odd(t, func(p *proxy.Proxy) { p.ConnectTime = time.Second }, func(conn net.Conn) {
 		tries.Add(1)
@@ -81,6 +84,9 @@ func TestTheReasonOfAServerThatClosesIsTold(t *testing.T) {
 
 // What a server answers ends no proxy.
 func TestAnEmptyAnswerToCLUSTERINFOIsAnError(t *testing.T) {
+	if eachDriver(t, TestAnEmptyAnswerToCLUSTERINFOIsAnError) {
+		return
+	}
 	addr, _ := odd(t, nil, func(conn net.Conn) {
 		conn.Read(make([]byte, 4096))
 		io.WriteString(conn, "+OK\r\n*4\r\n$5\r\nproto\r\n:2\r\n$4\r\nmode\r\n$7\r\ncluster\r\n")
@@ -95,6 +101,9 @@ func TestAnEmptyAnswerToCLUSTERINFOIsAnError(t *testing.T) {
 
 // Many who ask at one time whether it is ready cost one sign-in.
 func TestReadinessLooksOnce(t *testing.T) {
+	if eachDriver(t, TestReadinessLooksOnce) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	var of *proxy.Proxy
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, s *rediam.Signer) { of = p })
@@ -119,10 +128,13 @@ func TestReadinessLooksOnce(t *testing.T) {
 
 // An answer is not there before it is written.
 func TestTheEndOfTheProxyWaitsForTheLastAnswer(t *testing.T) {
+	if eachDriver(t, TestTheEndOfTheProxyWaitsForTheLastAnswer) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	cache := srv.Cache(emulator.DefaultCache)
 	signer := &rediam.Signer{Cache: cache.Name, User: emulator.DefaultUser, Region: srv.Region(), Credentials: srv.Credentials(emulator.DefaultRole)}
-	proxied := &proxy.Proxy{Addr: cache.Addr, TLS: cache.TLS, SignIns: rediam.Follow(signer)}
+	proxied := &proxy.Proxy{Driver: driver(t), Addr: cache.Addr, TLS: cache.TLS, SignIns: rediam.Follow(signer)}
 	listener := make(pipes)
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
@@ -142,6 +154,9 @@ func TestTheEndOfTheProxyWaitsForTheLastAnswer(t *testing.T) {
 
 // What a client says is no sign-in of the proxy's: its turn would not come back.
 func TestNoTurnIsTakenByWhatClientsSay(t *testing.T) {
+	if eachDriver(t, TestNoTurnIsTakenByWhatClientsSay) {
+		return
+	}
 	for name, said := range map[string]string{
 		"a name":              string(resp.AppendCommand(nil, "HELLO", "3", "SETNAME", "AUTH")),
 		"HELLO that is wrong": string(resp.AppendCommand(nil, "HELLO", "3", "AUTH", "u")),
@@ -163,6 +178,9 @@ func TestNoTurnIsTakenByWhatClientsSay(t *testing.T) {
 
 // An answer of the proxy's own lets what has waited for it go on.
 func TestSUBSCRIBEBehindAnAnswerOfOursIsTaken(t *testing.T) {
+	if eachDriver(t, TestSUBSCRIBEBehindAnAnswerOfOursIsTaken) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	addr, _ := serve(t, srv, nil)
 	p := connect(t, addr)
@@ -173,6 +191,9 @@ func TestSUBSCRIBEBehindAnAnswerOfOursIsTaken(t *testing.T) {
 
 // RESP2 is what the client speaks, however large its request.
 func TestALargeRequestAfterASubscriptionIsAnsweredInRESP2(t *testing.T) {
+	if eachDriver(t, TestALargeRequestAfterASubscriptionIsAnsweredInRESP2) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	addr, _ := serve(t, srv, nil)
 	p := connect(t, addr)
@@ -201,6 +222,9 @@ func TestAStandInWithRepliesOffTakesNobodysAnswer(t *testing.T) {
 
 // QUIT is no other protocol.
 func TestQUITBeforeThePasswordIsNotRefused(t *testing.T) {
+	if eachDriver(t, TestQUITBeforeThePasswordIsNotRefused) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	m := proxy.NewMetrics()
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.Metrics, p.Password = m, "sesame" })
@@ -214,6 +238,9 @@ func TestQUITBeforeThePasswordIsNotRefused(t *testing.T) {
 
 // A connection that ends while it is renewed has not failed to be.
 func TestTheEndOfAConnectionIsNoFailedRenewal(t *testing.T) {
+	if eachDriver(t, TestTheEndOfAConnectionIsNoFailedRenewal) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	m := proxy.NewMetrics()
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) {
@@ -254,6 +281,9 @@ const signedIn = "+OK\r\n*4\r\n$5\r\nproto\r\n:2\r\n$4\r\nmode\r\n$10\r\nstandal
 // Transactions that wait in a pipeline take a time that grows with their number: with
 // its square it would take longer than anybody waits.
 func TestManyTransactionsWaitInAPipeline(t *testing.T) {
+	if eachDriver(t, TestManyTransactionsWaitInAPipeline) {
+		return
+	}
 	const n = 50000
 	addr := newUpstream(t).serve(t, nil)
 	p := connect(t, addr)
@@ -279,6 +309,9 @@ func TestAnswersOfOursAreBounded(t *testing.T) {
 
 // A renewal that has no turn holds nobody.
 func TestAClientIsNotHeldForTheTurnsOfOthers(t *testing.T) {
+	if eachDriver(t, TestAClientIsNotHeldForTheTurnsOfOthers) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	m := proxy.NewMetrics()
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, s *rediam.Signer) {
@@ -304,6 +337,9 @@ func TestAClientIsNotHeldForTheTurnsOfOthers(t *testing.T) {
 
 // Clients that have gone take no turns from those that wait.
 func TestClientsThatHaveGoneAreSignedInLast(t *testing.T) {
+	if eachDriver(t, TestClientsThatHaveGoneAreSignedInLast) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, s *rediam.Signer) { p.SignIns = rediam.Limit(s, 1) })
 	first := signIns.Open() // has the turn
@@ -333,6 +369,9 @@ func TestClientsThatHaveGoneAreSignedInLast(t *testing.T) {
 
 // A probe that is in a hurry does not decide for the others.
 func TestReadinessRecoversThoughProbesAreShort(t *testing.T) {
+	if eachDriver(t, TestReadinessRecoversThoughProbesAreShort) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	var of *proxy.Proxy
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { of = p })
@@ -353,6 +392,9 @@ func TestReadinessRecoversThoughProbesAreShort(t *testing.T) {
 
 // What has been answered reaches a client though it has more to ask, which is not read.
 func TestTheEndOfTheProxyTakesNoAnswerBack(t *testing.T) {
+	if eachDriver(t, TestTheEndOfTheProxyTakesNoAnswerBack) {
+		return
+	}
 	const size = 1 << 20
 	up := newUpstream(t)
 	m := proxy.NewMetrics()
@@ -374,6 +416,9 @@ func TestTheEndOfTheProxyTakesNoAnswerBack(t *testing.T) {
 
 // A client that has gone frees its place, whatever the server does.
 func TestAClientThatHasGoneIsNoticedThoughTheServerDoesNotRead(t *testing.T) {
+	if eachDriver(t, TestAClientThatHasGoneIsNoticedThoughTheServerDoesNotRead) {
+		return
+	}
 	m := proxy.NewMetrics()
 	addr, _ := odd(t, func(p *proxy.Proxy) { p.Metrics, p.IdleTime = m, 400*time.Millisecond }, func(conn net.Conn) {
 		conn.Read(make([]byte, 4096))
@@ -390,10 +435,13 @@ func TestAClientThatHasGoneIsNoticedThoughTheServerDoesNotRead(t *testing.T) {
 
 // Who waits for the rest of an answer is not idle.
 func TestAClientThatIsAnsweredIsNotIdle(t *testing.T) {
+	if eachDriver(t, TestAClientThatIsAnsweredIsNotIdle) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	cache := srv.Cache(emulator.DefaultCache)
 	signer := &rediam.Signer{Cache: cache.Name, User: emulator.DefaultUser, Region: srv.Region(), Credentials: srv.Credentials(emulator.DefaultRole)}
-	proxied := &proxy.Proxy{Addr: cache.Addr, TLS: cache.TLS, SignIns: rediam.Follow(signer), IdleTime: 100 * time.Millisecond}
+	proxied := &proxy.Proxy{Driver: driver(t), Addr: cache.Addr, TLS: cache.TLS, SignIns: rediam.Follow(signer), IdleTime: 100 * time.Millisecond}
 	listener := make(pipes)
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
@@ -412,6 +460,9 @@ func TestAClientThatIsAnsweredIsNotIdle(t *testing.T) {
 
 // A request that comes just as a renewal lets its client go is taken.
 func TestNoRequestIsLeftBehindARenewal(t *testing.T) {
+	if eachDriver(t, TestNoRequestIsLeftBehindARenewal) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.Renewal = rediam.Renewal{After: 5 * time.Millisecond} })
 	var all sync.WaitGroup

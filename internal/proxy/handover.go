@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/rediam/rediam/internal/command"
 	"github.com/rediam/rediam/internal/resp"
@@ -102,6 +103,57 @@ func (s *Session) Leave() (up []byte, ok bool) {
 		s.expect(awaited{kind: k, count: 1})
 	}
 	return up, true
+}
+
+// leave makes the server's connection fit for another client, if that can be. It does
+// not wait for what the client has not waited for: an element that a BLPOP pops now
+// would be lost. stop ends renewals, and waits for one that goes on.
+func (j *joint) leave(stop func()) (kept bool) {
+	j.mu.Lock()
+	possible := j.session.tracing() && j.session.Safe() && !j.ending // a renewal that waits until it is safe would not end
+	j.mu.Unlock()
+	if !possible {
+		return false
+	}
+	stop()
+	if !j.wipe() || !j.settled() || !j.driver.release() {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	answered, done := j.session.Left()
+	j.over = answered && done
+	return j.over
+}
+
+func (j *joint) wipe() bool {
+	j.up.Lock()
+	defer j.up.Unlock()
+	j.mu.Lock()
+	up, ok := j.session.Leave()
+	j.mu.Unlock()
+	if !ok || len(up) == 0 {
+		return ok
+	}
+	_, err := j.server.Conn.Write(up)
+	return err == nil
+}
+
+// settled waits until everything is answered, and has reached the client, for a while,
+// and is false if it has not.
+func (j *joint) settled() bool {
+	late := time.Now().Add(finishTime)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.unread || !j.session.Answered() {
+		if j.over || j.ending || !time.Now().Before(late) {
+			return false
+		}
+		stop := time.AfterFunc(time.Until(late), j.wake)
+		j.changed.Wait()
+		stop.Stop()
+	}
+	return true
 }
 
 // Left is whether what Leave has written has been answered, and done.

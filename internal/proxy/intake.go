@@ -68,6 +68,30 @@ func (in *intake) read() error {
 	return in.conn.SetReadDeadline(time.Time{})
 }
 
+// lend has what comes go to a buffer of somebody else's until keep, which keeps what
+// nobody has taken.
+func (in *intake) lend(buf *[largeBuffer]byte) {
+	copy(buf[:], in.bytes())
+	in.release()
+	in.buf = buf[:]
+}
+
+func (in *intake) keep() {
+	left := in.bytes()
+	switch {
+	case in.end == 0:
+		in.release()
+		in.buf = nil
+		return
+	case in.end <= smallBuffer:
+		in.buf = make([]byte, smallBuffer)
+	default:
+		in.large = largeBuffers.Get().(*[largeBuffer]byte)
+		in.buf = in.large[:]
+	}
+	copy(in.buf, left)
+}
+
 // release gives a large buffer back. The intake must not be used after that.
 func (in *intake) release() {
 	if in.large != nil {

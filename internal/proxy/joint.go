@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rediam/rediam"
@@ -15,14 +17,21 @@ import (
 )
 
 // A joint is a client connection and its connection to the cache, with the session
-// between them. One goroutine reads the client and one the server; one that renews
-// is there only while it does.
+// between them. Its driver moves the bytes; a goroutine that renews is there only
+// while it does.
 type joint struct {
 	proxy  *Proxy
+	driver driver
 	client net.Conn
 	server *dial.Conn
 	intake *intake // of the client
-	wrong  int     // passwords of the client
+	wrong  int32   // passwords of the client
+
+	answered chan struct{} // closed when nothing more comes from the server
+	reused   bool          // the server's connection was another client's
+	heard    atomic.Bool   // something has come from the server
+	leaving  atomic.Bool   // the server is to be read no more, by this joint
+	released bool          // it is not, and nothing else is the reason; answered guards it
 
 	// up is held from a call of Client or Renew until what it returned is written,
 	// down from one of Server or Local; mu within them.
@@ -34,13 +43,15 @@ type joint struct {
 	turns   uint64      // how often the server has sent something, or a hold has ended
 	asked   uint64      // how often the client has
 	waiting bool        // bytes of the client wait
+	held    bool        // and are counted as held
 	unread  bool        // bytes for the client wait for it
 	writing bool        // bytes for the server wait for it
+	mute    bool        // the client is told nothing more
 	told    bool        // the operator has been told that a renewal is overdue
 	ending  bool        // the proxy is about to end: the client is held for good
 	over    bool        // nothing moves any more
 	moved   uint64      // what turns and asked were together at the last tick of IdleTime, and
-	still   int         // for how many ticks
+	still   int32       // for how many ticks
 	due     *time.Timer // calls tend
 	urgent  bool        // tend is to be called at once
 	late    chan error  // gets the answer of a sign-in that was not answered in time; nil if there is none
@@ -49,40 +60,100 @@ type joint struct {
 }
 
 func newJoint(p *Proxy, client net.Conn) *joint {
-	j := &joint{proxy: p, client: client, intake: newIntake(client)}
+	j := &joint{proxy: p, client: client, intake: newIntake(client), answered: make(chan struct{})}
+	j.driver = goroutines{j}
 	j.changed = sync.NewCond(&j.mu)
-	j.session.Password = p.Password
+	j.session.Password, j.session.Keep = p.Password, p.Spare > 0
 	return j
 }
 
-// serve joins the client to the cache until either has ended. ending asks for that,
-// and cutting does not ask.
-func (j *joint) serve(cutting, ending context.Context) {
-	defer j.intake.release()
-	stop := context.AfterFunc(ending, func() { j.client.Close() }) // nothing has been asked yet
-	defer func() { stop() }()
-	taken, up, ok := j.greet()
+// serve joins the client to the cache until either has ended, and calls done then,
+// which may be after it has returned. ending asks for that, and cutting does not ask.
+// A loop moves the bytes if there are any and it can.
+func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
+	taken, up, ok := j.open(ending)
 	if !ok {
+		j.intake.release()
+		done()
 		return
 	}
-	server, err := j.signIn(ending)
+	if ls != nil {
+		adopted, err := ls.adopt(j)
+		if err != nil {
+			j.refuse(err)
+			j.part()
+			j.giveBack()
+			j.intake.release()
+			done()
+			return
+		}
+		j.driver = adopted
+	}
+	cut := context.AfterFunc(cutting, func() {
+		j.client.Close()
+		j.server.Close()
+	})
+	aside(func() { write(j.server.Conn, up) }) // if it fails, so does what reads the server
+	j.proxy.metrics.toCache.Add(float64(taken))
+	j.intake.take(taken)
+	finish := context.AfterFunc(ending, j.finish)
+	ctx, cancel := context.WithCancel(cutting)
+	stop := sync.OnceFunc(j.tendWhileOpen(ctx))
+	j.driver.run(func() {
+		kept := j.leave(func() { cancel(); stop() })
+		if j.reused && !j.heard.Load() { // the node may be gone without a word, and the others' with it
+			j.proxy.spares.drop()
+		}
+		if !kept {
+			j.end()
+			cancel()
+			j.server.CloseWrite()
+			j.linger()
+			j.server.Close()
+		}
+		j.client.Close()
+		<-j.answered
+		stop()
+		finish()
+		cut()
+		if kept {
+			j.giveBack()
+		}
+		j.intake.release()
+		done()
+	})
+}
+
+// giveBack has the server's connection wait for another client, or closes it.
+func (j *joint) giveBack() {
+	if !j.proxy.spares.put(j.server, j.proxy.Spare) {
+		j.server.Close()
+	}
+}
+
+// open waits for the client's first request and for a connection that is signed in.
+// What it returns is to be written to that, for the first bytes taken of the client's;
+// it is not ok if the client cannot be served.
+func (j *joint) open(ending context.Context) (taken int, up [][]byte, ok bool) {
+	stop := context.AfterFunc(ending, func() { j.client.Close() }) // nothing has been asked yet
+	defer func() { stop() }()
+	if taken, up, ok = j.greet(); !ok {
+		return
+	}
+	server, err := j.connect(ending)
 	if err != nil {
 		j.proxy.metrics.refused.WithLabelValues("sign_in").Inc()
 		j.proxy.log.Warn("sign-in failed", "client", j.name(), "error", err)
 		j.refuse(err)
-		return
+		j.part()
+		return 0, nil, false
 	}
 	j.server = server
-	defer server.Close()
-	defer context.AfterFunc(cutting, func() {
-		j.client.Close()
-		server.Close()
-	})()
 	if !stop() {
-		return
+		server.Close()
+		return 0, nil, false
 	}
-	stop = context.AfterFunc(ending, j.finish)
-	j.join(cutting, taken, up)
+	return taken, up, true
 }
 
 func (j *joint) name() string { return j.client.RemoteAddr().String() }
@@ -123,48 +194,35 @@ func (j *joint) greet() (taken int, up [][]byte, ok bool) {
 	}
 }
 
+// connect gives the client a connection that another has left, or has it wait for one
+// of its own.
+func (j *joint) connect(ctx context.Context) (*dial.Conn, error) {
+	if spare := j.proxy.spares.take(); spare != nil {
+		j.proxy.metrics.reused.Inc()
+		j.reused = true
+		return spare, nil
+	}
+	return j.signIn(ctx)
+}
+
 // signIn has the client wait for its connection to the cache.
 func (j *joint) signIn(ctx context.Context) (*dial.Conn, error) {
 	j.proxy.metrics.held.Inc()
 	defer j.proxy.metrics.held.Dec()
-	// In a goroutine that ends: the stack that the handshake needs goes with it.
 	var server *dial.Conn
 	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		server, err = j.proxy.signIn(ctx, j.client)
-	}()
-	<-done
+	aside(func() { server, err = j.proxy.signIn(ctx, j.client) })
 	return server, err
 }
 
-// join passes on what comes from either side until one has ended.
-func (j *joint) join(ctx context.Context, taken int, up [][]byte) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if write(j.server.Conn, up) != nil {
-		return
-	}
-	j.proxy.metrics.toCache.Add(float64(taken))
-	j.intake.take(taken)
-	defer j.tendWhileOpen(ctx)()
-	defer cancel()
-	answered := make(chan struct{})
+// aside calls f in a goroutine that ends: the stack that it needs goes with it.
+func aside(f func()) {
+	done := make(chan struct{})
 	go func() {
-		defer close(answered)
-		j.fromServer()
-		j.client.Close() // nothing can be answered any more
-		j.end()
+		defer close(done)
+		f()
 	}()
-	j.fromClient()
-	j.end()
-	cancel()
-	j.server.CloseWrite()
-	j.linger(answered)
-	j.client.Close()
-	j.server.Close()
-	<-answered
+	<-done
 }
 
 // end lets whoever waits for the session see that it is over.
@@ -172,15 +230,16 @@ func (j *joint) end() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.over = true
+	j.goesOn(0)
 	j.changed.Broadcast()
 }
 
 // linger waits until everything is answered, as long as something is.
-func (j *joint) linger(answered <-chan struct{}) {
+func (j *joint) linger() {
 	for {
 		before := j.progress()
 		select {
-		case <-answered:
+		case <-j.answered:
 			return
 		case <-time.After(closeTime):
 		}
@@ -215,13 +274,7 @@ func (j *joint) finish() {
 
 // part tells the client that nothing more comes. A close with something of its own
 // unread would take back what it has not read yet.
-func (j *joint) part() {
-	if half, ok := j.client.(interface{ CloseWrite() error }); ok {
-		j.client.SetReadDeadline(time.Now().Add(closeTime))
-		half.CloseWrite()
-		io.CopyN(io.Discard, j.client, maxUnread)
-	}
-}
+func (j *joint) part() { j.driver.part() }
 
 // hold has the client wait, or lets it go on. The caller holds mu.
 func (j *joint) hold(on bool) {
@@ -231,10 +284,12 @@ func (j *joint) hold(on bool) {
 
 // refuse answers the client with what has failed.
 func (j *joint) refuse(err error) {
+	j.mu.Lock()
+	j.mute = true
+	j.mu.Unlock()
 	j.client.SetDeadline(time.Now().Add(closeTime))
 	line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "rediam: "), "\n")
 	j.client.Write(resp.AppendError(nil, "ERR rediam: cannot sign in: "+line+"; "+j.proxy.hintFor(err)))
-	j.part()
 }
 
 // hintFor is what to do about a sign-in that failed, with the ids of the causes that
@@ -247,29 +302,6 @@ func (p *Proxy) hintFor(err error) string {
 		return "rediam doctor, with the same flags, says more"
 	}
 	return "rediam doctor, with the same flags, tells which it is of wrong-region, name-unknown, resource-type-missing, resource-type-extra, user-unknown, user-not-in-group, user-off, policy-lacks-cache, policy-lacks-user, wrong-principal, clock-skew, credentials-expired"
-}
-
-// maxUnread is how much of a client that nobody listens to is read.
-const maxUnread = 1 << 20
-
-// fromClient passes on what the client sends until it ends.
-func (j *joint) fromClient() {
-	if j.local() != nil {
-		return
-	}
-	for {
-		for again := j.intake.end > 0; again; {
-			seen, err := j.take()
-			if err != nil {
-				j.settle(err)
-				return
-			}
-			again = j.intake.end > 0 && j.await(seen)
-		}
-		if j.intake.read() != nil {
-			return
-		}
-	}
 }
 
 // take gives the session requests, and writes what it makes of them. It tells what
@@ -285,7 +317,7 @@ func (j *joint) take() (seen uint64, err error) {
 	j.notice(wrong)
 	written := write(j.server.Conn, parts)
 	j.mu.Lock()
-	j.writing = false
+	j.writing, _ = j.driver.behind()
 	j.mu.Unlock()
 	j.up.Unlock()
 	j.proxy.metrics.toCache.Add(float64(taken))
@@ -296,31 +328,32 @@ func (j *joint) take() (seen uint64, err error) {
 	return seen, errors.Join(err, written)
 }
 
-// await is called with bytes that the session has left: it is true when it may take
-// more of them, and false if more have to come from the client first.
-func (j *joint) await(seen uint64) (again bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if !j.session.Waits() && !j.session.Held() {
-		return j.turns != seen // what it waited for has happened meanwhile
+// goesOn is about bytes that the session has left: again is whether it may take more
+// of them now, and waits, whether it may once the session has moved on, which is
+// noted; if neither, more have to come from the client first. seen are the turns when
+// it has left them. The caller holds mu.
+func (j *joint) goesOn(seen uint64) (again, waits bool) {
+	held := !j.over && j.session.Held()
+	waits = held || !j.over && j.session.Waits() && j.turns == seen
+	again = !j.over && !waits && (j.waiting || j.turns != seen)
+	if waits != j.waiting {
+		j.waiting = waits
+		j.changed.Broadcast()
 	}
-	j.waiting = true
-	if j.session.Held() {
+	switch {
+	case held && !j.held:
 		j.proxy.metrics.held.Inc()
-		defer j.proxy.metrics.held.Dec()
+	case !held && j.held:
+		j.proxy.metrics.held.Dec()
 	}
-	j.changed.Broadcast()
-	for !j.over && (j.session.Held() || j.session.Waits() && j.turns == seen) {
-		j.changed.Wait()
-	}
-	j.waiting = false
-	return !j.over
+	j.held = held
+	return again, waits
 }
 
 // notice tells the operator of passwords that were wrong, which tells the client
 // nothing.
 func (j *joint) notice(n int) {
-	if n != j.wrong {
+	if n := int32(n); n != j.wrong {
 		j.proxy.metrics.refused.WithLabelValues("password").Add(float64(n - j.wrong))
 		j.proxy.log.Warn("wrong password", "client", j.name(), "times", n)
 		j.wrong = n
@@ -347,30 +380,18 @@ func (j *joint) local() error {
 	return j.deliver(parts)
 }
 
-// fromServer passes on what the server sends until it ends.
-func (j *joint) fromServer() {
-	in := newIntake(j.server.Conn)
-	defer in.release()
-	for {
-		err := in.read()
-		if in.end > 0 {
-			err = errors.Join(j.pass(in.bytes()), err)
-			j.proxy.metrics.toClient.Add(float64(in.end))
-			in.end = 0
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 // pass gives the session what the server has sent, and writes what it makes of it.
 func (j *joint) pass(b []byte) error {
+	j.heard.Store(true)
 	j.down.Lock()
 	defer j.down.Unlock()
 	j.mu.Lock()
 	signedOut := j.session.SignedOut()
 	parts, wrong := j.session.Server(b)
+	if j.session.demoted {
+		j.session.demoted = false
+		defer j.proxy.spares.drop() // they are of the same server, for all that is known
+	}
 	if !signedOut && j.session.SignedOut() {
 		j.soon()
 	}
@@ -384,15 +405,16 @@ func (j *joint) pass(b []byte) error {
 // deliver writes to the client. The caller holds down and mu, and mu no more when it
 // returns.
 func (j *joint) deliver(parts [][]byte) error {
+	if j.mute {
+		parts = nil
+	}
 	j.unread = len(parts) > 0
 	j.mu.Unlock()
 	err := write(j.client, parts)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.unread = false
-	if j.ending {
-		j.changed.Broadcast()
-	}
+	_, j.unread = j.driver.behind()
+	j.changed.Broadcast()
 	return err
 }
 
@@ -400,14 +422,19 @@ func (j *joint) deliver(parts [][]byte) error {
 func (j *joint) turn() {
 	j.turns++
 	j.changed.Broadcast()
+	if j.waiting {
+		j.driver.wake()
+	}
 }
 
-func write(w io.Writer, parts [][]byte) error {
-	if len(parts) == 1 {
-		_, err := w.Write(parts[0])
-		return err
+// write writes parts at one go: for TLS each would be a record of its own.
+func write(w io.Writer, parts [][]byte) (err error) {
+	switch len(parts) {
+	case 0:
+	case 1:
+		_, err = w.Write(parts[0])
+	default:
+		_, err = w.Write(bytes.Join(parts, nil))
 	}
-	buffers := net.Buffers(parts)
-	_, err := buffers.WriteTo(w)
 	return err
 }

@@ -96,6 +96,9 @@ func value(t *testing.T, m *proxy.Metrics, name, label string) (sum float64) {
 // With replies off nothing tells whether a sign-in was taken; it goes in all the
 // same when it is late, and the connection outlives its 12 hours.
 func TestASilentClientIsRenewed(t *testing.T) {
+	if eachDriver(t, TestASilentClientIsRenewed) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	m := proxy.NewMetrics()
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) {
@@ -116,6 +119,9 @@ func TestASilentClientIsRenewed(t *testing.T) {
 // Redis executes what it is sent though nobody reads the answers: a sign-in behind
 // it is in time.
 func TestAClientThatDoesNotReadIsRenewed(t *testing.T) {
+	if eachDriver(t, TestAClientThatDoesNotReadIsRenewed) {
+		return
+	}
 	const asked, size = 20000, 1000
 	up := newUpstream(t)
 	m := proxy.NewMetrics()
@@ -136,6 +142,9 @@ func TestAClientThatDoesNotReadIsRenewed(t *testing.T) {
 
 // MONITOR cannot be renewed. It is the operator who is told before it ends.
 func TestWhatCannotBeRenewedIsCounted(t *testing.T) {
+	if eachDriver(t, TestWhatCannotBeRenewedIsCounted) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	m := proxy.NewMetrics()
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) {
@@ -155,6 +164,9 @@ func TestWhatCannotBeRenewedIsCounted(t *testing.T) {
 }
 
 func TestClientsWaitWhileAWSHasNoTimeForSignIns(t *testing.T) {
+	if eachDriver(t, TestClientsWaitWhileAWSHasNoTimeForSignIns) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	must := func(err error) {
 		t.Helper()
@@ -198,6 +210,9 @@ func TestClientsWaitWhileAWSHasNoTimeForSignIns(t *testing.T) {
 
 // A cluster of several nodes would send clients to where there is no proxy.
 func TestOnlyOneNodeIsServed(t *testing.T) {
+	if eachDriver(t, TestOnlyOneNodeIsServed) {
+		return
+	}
 	for name, v := range map[string]struct {
 		config emulator.Config
 		answer string
@@ -217,6 +232,9 @@ func TestOnlyOneNodeIsServed(t *testing.T) {
 }
 
 func TestIdleClientsAreClosed(t *testing.T) {
+	if eachDriver(t, TestIdleClientsAreClosed) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.IdleTime = 300 * time.Millisecond })
 	silent, idle, subscriber, blocked := connect(t, addr), connect(t, addr), connect(t, addr), connect(t, addr)
@@ -232,6 +250,9 @@ func TestIdleClientsAreClosed(t *testing.T) {
 }
 
 func TestTooManyClientsAreTold(t *testing.T) {
+	if eachDriver(t, TestTooManyClientsAreTold) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	var of *proxy.Proxy
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.MaxConnections, of = 2, p })
@@ -253,6 +274,9 @@ func TestTooManyClientsAreTold(t *testing.T) {
 
 // What cannot sign in is not ready, until it can.
 func TestReadinessFollowsSignIns(t *testing.T) {
+	if eachDriver(t, TestReadinessFollowsSignIns) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	var of *proxy.Proxy
 	addr, _ := serve(t, srv, func(p *proxy.Proxy, s *rediam.Signer) { of = p })
@@ -281,12 +305,15 @@ func TestReadinessFollowsSignIns(t *testing.T) {
 
 // What has been asked is answered before the proxy ends, but for what blocks.
 func TestTheEndOfTheProxyCutsNoAnswer(t *testing.T) {
+	if eachDriver(t, TestTheEndOfTheProxyCutsNoAnswer) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "redis-server"})
 	cache := srv.Cache(emulator.DefaultCache)
 	signer := &rediam.Signer{Cache: cache.Name, User: emulator.DefaultUser, Region: srv.Region(), Credentials: srv.Credentials(emulator.DefaultRole)}
 	for name, drain := range map[string]time.Duration{"at once": 0, "with a drain": time.Hour} {
 		t.Run(name, func(t *testing.T) {
-			proxied := &proxy.Proxy{Addr: cache.Addr, TLS: cache.TLS, SignIns: rediam.Follow(signer), DrainTime: drain}
+			proxied := &proxy.Proxy{Driver: driver(t), Addr: cache.Addr, TLS: cache.TLS, SignIns: rediam.Follow(signer), DrainTime: drain}
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
@@ -331,6 +358,9 @@ func TestTheEndOfTheProxyCutsNoAnswer(t *testing.T) {
 
 // A client that speaks TLS would wait for ever.
 func TestOtherProtocolsEndBeforeASignIn(t *testing.T) {
+	if eachDriver(t, TestOtherProtocolsEndBeforeASignIn) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	m := proxy.NewMetrics()
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.Metrics = m })
@@ -346,6 +376,9 @@ func TestOtherProtocolsEndBeforeASignIn(t *testing.T) {
 
 // What a client stores is not taken for a sign-in of ours.
 func TestAValueThatLooksLikeASignInTakesNoTurn(t *testing.T) {
+	if eachDriver(t, TestAValueThatLooksLikeASignInTakesNoTurn) {
+		return
+	}
 	up := newUpstream(t)
 	m := proxy.NewMetrics()
 	addr := up.serve(t, func(p *proxy.Proxy) { p.SignIns, p.Metrics = rediam.Limit(p.SignIns, 1), m })
@@ -367,6 +400,9 @@ func TestAValueThatLooksLikeASignInTakesNoTurn(t *testing.T) {
 
 // RESET signs out; who cannot be signed in again is told so.
 func TestAClientThatCannotComeBackFromRESETIsTold(t *testing.T) {
+	if eachDriver(t, TestAClientThatCannotComeBackFromRESETIsTold) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.ConnectTime = time.Second })
 	p := connect(t, addr)

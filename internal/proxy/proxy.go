@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +60,13 @@ type Proxy struct {
 	IdleTime       time.Duration // after which a client that neither asks nor waits for anything is cut; zero means never
 	DrainTime      time.Duration // for which Serve leaves clients alone when it is to end
 
+	// Spare is how many connections to the cache may wait, signed in, for another client
+	// after theirs has gone, if it has left nothing behind; zero means none.
+	Spare int
+
+	// Driver is what moves the bytes, one of Drivers; empty means the first of them.
+	Driver string
+
 	Metrics *Metrics     // nil means nobody counts
 	Log     *slog.Logger // nil means nothing is logged
 
@@ -70,26 +79,45 @@ type Proxy struct {
 	clients  atomic.Int64
 	draining atomic.Bool
 	health   health
+	spares   spares
+	calls    systemCalls // of loops
 }
+
+// Drivers are those that this system has.
+var Drivers = append([]string{"goroutines"}, loopDrivers...)
 
 // prepare fills in what is derived from the fields, and refuses what cannot work.
 func (p *Proxy) prepare() error {
 	p.once.Do(func() {
 		renewal, err := p.Renewal.Resolve()
-		p.problem = errors.Join(err, dial.CheckTLS(p.TLS))
+		p.problem = errors.Join(err, dial.CheckTLS(p.TLS), p.checkDriver())
 		p.renewal = renewal
 		config := dial.WithSessions(p.TLS).Clone()
 		config.DynamicRecordSizingDisabled = true // small records are for who begins to read a page
+		if host, _, err := net.SplitHostPort(p.Addr); err == nil && config.ServerName == "" {
+			config.ServerName = host // once, rather than in a clone for each connection
+		}
 		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: config, Timeout: p.connectTime()}
+		if p.Driver == "loop" {
+			p.dialer.Open = openHalf
+		}
 		p.metrics, p.log = p.Metrics, p.Log
 		if p.metrics == nil {
 			p.metrics = NewMetrics()
 		}
+		p.spares.gauge = p.metrics.spare
 		if p.log == nil {
 			p.log = slog.New(slog.DiscardHandler)
 		}
 	})
 	return p.problem
+}
+
+func (p *Proxy) checkDriver() error {
+	if p.Driver != "" && !slices.Contains(Drivers, p.Driver) {
+		return fmt.Errorf("no driver %q here: there are %s", p.Driver, strings.Join(Drivers, " and "))
+	}
+	return nil
 }
 
 func (p *Proxy) connectTime() time.Duration { return cmp.Or(p.ConnectTime, defaultConnectTime) }
@@ -106,14 +134,25 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 		listener.Close()
 		return err
 	}
+	var ls *loops
+	if p.Driver == "loop" {
+		started, stop, err := startLoops(p.calls)
+		if err != nil {
+			listener.Close()
+			return err
+		}
+		defer stop()
+		ls = started
+	}
 	// What ends a connection, and what ends it at once.
 	ending, end := context.WithCancel(context.WithoutCancel(ctx))
 	cutting, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer cut()
 	var running sync.WaitGroup
-	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client) })
+	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client, ls, &running) })
 	p.draining.Store(true)
+	p.spares.close()
 	gone := make(chan struct{})
 	go func() {
 		running.Wait()
@@ -139,23 +178,31 @@ func (p *Proxy) waitFor(gone <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// handle serves one client, unless there are too many.
-func (p *Proxy) handle(cutting, ending context.Context, client net.Conn) {
-	defer client.Close()
+// handle serves one client, unless there are too many. running counts that also when
+// it has returned.
+func (p *Proxy) handle(cutting, ending context.Context, client net.Conn, ls *loops, running *sync.WaitGroup) {
+	running.Add(1)
 	p.metrics.connections.Inc()
 	now := p.clients.Add(1)
-	defer p.clients.Add(-1)
+	done := func() {
+		client.Close()
+		p.clients.Add(-1)
+		running.Done()
+	}
 	if p.MaxConnections > 0 && now > int64(p.MaxConnections) {
+		defer done()
 		p.metrics.refused.WithLabelValues("max_connections").Inc()
 		p.log.Warn("too many connections", "client", client.RemoteAddr().String(), "limit", p.MaxConnections)
 		client.SetDeadline(time.Now().Add(finishTime))
 		client.Write(resp.AppendError(nil, textTooMany))
-		(&joint{client: client}).part()
+		part(client)
 		return
 	}
 	p.metrics.open.Inc()
-	defer p.metrics.open.Dec()
-	newJoint(p, client).serve(cutting, ending)
+	newJoint(p, client).serve(cutting, ending, ls, func() {
+		p.metrics.open.Dec()
+		done()
+	})
 }
 
 // Ready is why the proxy should get no new clients now, or nil: it is draining, it

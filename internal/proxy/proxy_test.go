@@ -24,7 +24,7 @@ func serve(t *testing.T, srv *emulator.Server, change func(*proxy.Proxy, *rediam
 	t.Helper()
 	cache := srv.Cache(emulator.DefaultCache)
 	signer := &rediam.Signer{Cache: cache.Name, User: emulator.DefaultUser, Region: srv.Region(), Credentials: srv.Credentials(emulator.DefaultRole), Now: srv.Now}
-	p := &proxy.Proxy{Addr: cache.Addr, TLS: cache.TLS, SignIns: rediam.Follow(signer)}
+	p := &proxy.Proxy{Driver: driver(t), Addr: cache.Addr, TLS: cache.TLS, SignIns: rediam.Follow(signer)}
 	if change != nil {
 		change(p, signer)
 	}
@@ -54,6 +54,9 @@ func run(t *testing.T, p *proxy.Proxy) (addr string, end func()) {
 // A client that knows nothing of IAM works through many lives of a connection, and a
 // subscriber in RESP2 misses nothing.
 func TestAClientWithoutIAMStaysSignedIn(t *testing.T) {
+	if eachDriver(t, TestAClientWithoutIAMStaysSignedIn) {
+		return
+	}
 	t.Parallel()
 	srv := emulator.Start(t, emulator.Config{Engine: "auto", TokenTTL: 2 * time.Second, ConnectionTTL: 4 * time.Second})
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.Renewal = rediam.Renewal{After: 1500 * time.Millisecond} })
@@ -101,6 +104,9 @@ func TestAClientWithoutIAMStaysSignedIn(t *testing.T) {
 }
 
 func TestAClientIsToldWhyItCannotBeSignedIn(t *testing.T) {
+	if eachDriver(t, TestAClientIsToldWhyItCannotBeSignedIn) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	for name, v := range map[string]struct {
 		change func(*proxy.Proxy, *rediam.Signer)
@@ -126,8 +132,23 @@ func TestAClientIsToldWhyItCannotBeSignedIn(t *testing.T) {
 	}
 }
 
+// AUTH is answered before the client says anything else.
+func TestAClientMayBeginWithAUTH(t *testing.T) {
+	if eachDriver(t, TestAClientMayBeginWithAUTH) {
+		return
+	}
+	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
+	addr, _ := serve(t, srv, nil)
+	p := connect(t, addr)
+	p.says("AUTH u p\r\n", "+OK\r\n")
+	p.says("PING\r\n", "+PONG\r\n")
+}
+
 // RESET signs out, and the proxy in again.
 func TestAClientMaySendRESET(t *testing.T) {
+	if eachDriver(t, TestAClientMaySendRESET) {
+		return
+	}
 	srv := emulator.Start(t)
 	addr, _ := serve(t, srv, nil)
 	conn, err := net.Dial("tcp", addr)
@@ -145,8 +166,12 @@ func TestAClientMaySendRESET(t *testing.T) {
 }
 
 func TestNothingIsLeftOfConnections(t *testing.T) {
+	if eachDriver(t, TestNothingIsLeftOfConnections) {
+		return
+	}
 	srv := emulator.Start(t, emulator.Config{Engine: "embedded"})
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.Renewal = rediam.Renewal{After: 20 * time.Millisecond} })
+	connect(t, addr).says("PING\r\n", "+PONG\r\n") // what serves is there
 	soak.LeavesNothing(t, func() {
 		for range 50 {
 			conn, err := net.Dial("tcp", addr)
@@ -162,7 +187,7 @@ func TestNothingIsLeftOfConnections(t *testing.T) {
 			conn.Close()
 		}
 	})
-	if got := signIns.Counts(); got.Connections != 0 || got.SignIns != 50 {
-		t.Errorf("Counts() = %+v, want 50 sign-ins and no connection", got)
+	if got := signIns.Counts(); got.Connections != 1 || got.SignIns != 51 {
+		t.Errorf("Counts() = %+v, want 51 sign-ins and one connection", got)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/rediam/rediam"
-	"github.com/rediam/rediam/internal/dial"
 )
 
 // outcomes are what becomes of renewals; the first three are good.
@@ -36,7 +35,7 @@ var (
 func (j *joint) tendWhileOpen(ctx context.Context) (stop func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.due = time.AfterFunc(j.proxy.untilDue(), func() { j.tend(ctx) })
+	j.due = time.AfterFunc(j.proxy.untilDue()-time.Since(j.server.SignIn.SignedIn()), func() { j.tend(ctx) })
 	idle := j.watchIdle()
 	return func() {
 		j.due.Stop()
@@ -121,8 +120,9 @@ func (j *joint) comeBack(ctx context.Context) {
 		case !passing(err) || !sleep(ctx, jittered(pause)):
 			j.proxy.log.Warn("sign-in after RESET failed", "client", j.name(), "error", err)
 			j.down.Lock()
-			defer j.down.Unlock()
 			j.refuse(err)
+			j.down.Unlock()
+			j.part()
 			j.client.Close()
 			j.end() // for the client that waits
 			return
@@ -362,7 +362,7 @@ func (j *joint) cutIdle() (again bool) {
 	moves := now != j.moved
 	j.moved = now
 	switch {
-	case !moves && j.writing && dial.Ended(j.client): // it has gone, or will wait for what cannot be asked
+	case !moves && j.writing && j.driver.gone(): // it has gone, or will wait for what cannot be asked
 		j.client.Close()
 		j.server.Close()
 		return false

@@ -176,6 +176,10 @@ func (s *Session) answered() {
 // reply notes an answer to what is awaited first.
 func (s *Session) reply(kind byte) {
 	ok := kind != '-' && kind != '!'
+	if !ok && s.Keep && bytes.HasPrefix(s.replies.Head(0), []byte("READONLY")) {
+		s.traces |= indelible
+		s.demoted = true
+	}
 	switch s.queue[0].kind {
 	case renews:
 		s.renewed(kind, ok)

@@ -41,11 +41,13 @@ type Session struct {
 	admitted bool // it has
 	wrong    int  // passwords
 
-	// Keep is whether the server's half may be another client's afterwards. Then QUIT is
-	// answered here.
+	// Keep is whether the server's half may be another client's afterwards. Then a QUIT
+	// at rest is answered here.
 	Keep   bool
 	traces traces // of this one
 	traced int    // requests that have been looked at for them
+
+	demoted bool // the server has said READONLY: after a failover the next client is to ask where the primary is
 
 	requests resp.Requests
 	replies  resp.Replies
@@ -300,7 +302,7 @@ func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
 		}
 	}
 	if s.tracing() {
-		if quits(words) && !s.inMulti() {
+		if quits(words) && s.Safe() { // otherwise the server is to do first what it has been asked
 			s.answer(resp.AppendSimple(nil, "OK"))
 			return true, errQuit
 		}

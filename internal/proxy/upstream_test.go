@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
@@ -53,8 +55,16 @@ func newUpstream(t *testing.T) *upstream {
 	u.start(t)
 	var running sync.WaitGroup
 	running.Go(func() {
-		for conn, err := listener.Accept(); err == nil; conn, err = listener.Accept() {
-			running.Go(func() { u.forward(conn.(*tls.Conn)) })
+		for {
+			conn, err := listener.Accept()
+			switch {
+			case err == nil:
+				running.Go(func() { u.forward(conn.(*tls.Conn)) })
+			case errors.Is(err, net.ErrClosed):
+				return
+			default: // there are no descriptors
+				time.Sleep(time.Millisecond)
+			}
 		}
 	})
 	t.Cleanup(func() {
@@ -155,7 +165,7 @@ func (u *upstream) serve(t *testing.T, change func(*proxy.Proxy)) (addr string) 
 func (u *upstream) serveUntil(t *testing.T, change func(*proxy.Proxy)) (addr string, end func()) {
 	t.Helper()
 	signer := &rediam.Signer{Cache: "orders", User: user, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "not-a-secret", "")}
-	p := &proxy.Proxy{Addr: u.addr, TLS: u.trust, SignIns: rediam.Follow(signer)}
+	p := &proxy.Proxy{Driver: driver(t), Addr: u.addr, TLS: u.trust, SignIns: rediam.Follow(signer)}
 	if change != nil {
 		change(p)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rediam/rediam/emulator"
 	"github.com/rediam/rediam/internal/installed"
+	"github.com/rediam/rediam/internal/proxy"
 	"github.com/rediam/rediam/internal/soak"
 )
 
@@ -214,10 +215,16 @@ func (c *cliLoads) messages(p *process) error {
 // renewed: the cache ends them when their life is over, and nothing else.
 func TestProxyLosesNothingButWhatCannotBeRenewed(t *testing.T) {
 	soak.Size(t, "REDIAM_PROXY_SOAK")
+	for _, driver := range proxy.Drivers {
+		t.Run(driver, func(t *testing.T) { losesNothing(t, driver) })
+	}
+}
+
+func losesNothing(t *testing.T, driver string) {
 	installed.Path(t, "redis-cli")
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
-	s := newStage(t, ctx, installed.Path(t, "redis-server"))
+	s := newStage(t, ctx, installed.Path(t, "redis-server"), driver)
 	start := func(connections int, line ...string) *process {
 		p, err := s.start("redis-cli", append([]string{"redis-cli"}, line...))
 		if err != nil {

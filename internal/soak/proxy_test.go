@@ -45,7 +45,7 @@ type stage struct {
 	ctx     context.Context // ends the programs
 }
 
-func newStage(t *testing.T, ctx context.Context, engine string) *stage {
+func newStage(t *testing.T, ctx context.Context, engine, driver string) *stage {
 	srv := emulator.Start(t, emulator.Config{Engine: engine, TokenTTL: soak.TokenTTL, ConnectionTTL: proxyTTL})
 	cache := srv.Cache(emulator.DefaultCache)
 	signIns := rediam.Follow(&rediam.Signer{Cache: cache.Name, User: emulator.DefaultUser, Region: srv.Region(), Credentials: soak.Rotating(srv, emulator.DefaultRole), Now: srv.Now})
@@ -54,7 +54,7 @@ func newStage(t *testing.T, ctx context.Context, engine string) *stage {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	p := &proxy.Proxy{Addr: cache.Addr, TLS: cache.TLS, SignIns: signIns, Renewal: proxyRenewal, Log: log}
+	p := &proxy.Proxy{Addr: cache.Addr, TLS: cache.TLS, SignIns: signIns, Renewal: proxyRenewal, Driver: driver, Spare: 32, Log: log}
 	proxying, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- p.Serve(proxying, listener) }()
@@ -64,6 +64,13 @@ func newStage(t *testing.T, ctx context.Context, engine string) *stage {
 			t.Errorf("Serve() = %v", err)
 		}
 	})
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(conn, "*1\rX") // no request: it is closed when everything runs
+	io.ReadAll(conn)
+	conn.Close()
 	return &stage{srv, signIns, listener.Addr().String(), ctx}
 }
 
@@ -189,27 +196,34 @@ func found(t *testing.T) (there []program, benchmark bool) {
 // misses anything, gets anything twice, or loses its connection.
 func TestProxyKeepsClientsOfEveryLanguageSignedIn(t *testing.T) {
 	renewals := soak.Size(t, "REDIAM_PROXY_SOAK")
-	for _, engine := range []string{"redis-server", "valkey-server"} {
-		t.Run(engine, func(t *testing.T) {
-			path := installed.Path(t, engine)
-			there, benchmark := found(t)
-			if t.Failed() || len(there) == 0 {
-				return
+	for i, driver := range proxy.Drivers {
+		for j, engine := range []string{"redis-server", "valkey-server"} {
+			if renewals < 20 && i != j%len(proxy.Drivers) { // one of the two for each
+				continue
 			}
-			d := time.Duration(renewals) * perRenewal
-			ctx, cancel := context.WithTimeout(t.Context(), d+hang)
-			defer cancel()
-			s := newStage(t, ctx, path)
-			soak.LeavesNothing(t, func() {
-				workers, err := s.startAll(t, there, benchmark, d)
-				if err != nil {
-					t.Error(err)
-					cancel()
-				}
-				s.soak(t, cancel, workers, renewals)
-			})
-		})
+			t.Run(driver+"/"+engine, func(t *testing.T) { keepsClients(t, driver, engine, renewals) })
+		}
 	}
+}
+
+func keepsClients(t *testing.T, driver, engine string, renewals int) {
+	path := installed.Path(t, engine)
+	there, benchmark := found(t)
+	if t.Failed() || len(there) == 0 {
+		return
+	}
+	d := time.Duration(renewals) * perRenewal
+	ctx, cancel := context.WithTimeout(t.Context(), d+hang)
+	defer cancel()
+	s := newStage(t, ctx, path, driver)
+	soak.LeavesNothing(t, func() {
+		workers, err := s.startAll(t, there, benchmark, d)
+		if err != nil {
+			t.Error(err)
+			cancel()
+		}
+		s.soak(t, cancel, workers, renewals)
+	})
 }
 
 // A worker is one process, or all of redis-cli.

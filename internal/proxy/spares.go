@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rediam/rediam/internal/dial"
+)
+
+const (
+	// spareTime is how long a connection may wait for its next client: less than any
+	// server's own bound, and long enough for clients that come every few seconds.
+	spareTime = time.Minute
+
+	// spareAge is how long after its sign-in a connection is given to others: the name
+	// of the endpoint may be that of another node meanwhile.
+	spareAge = 10 * time.Minute
+)
+
+// spares are connections to the cache, signed in, that wait for a client. Those that
+// have been used last are used first, so that as many are left to end as are not needed.
+type spares struct {
+	gauge  prometheus.Gauge // of how many there are
+	mu     sync.Mutex       // guards below
+	list   []spare          // the one that has waited longest first
+	sweeps *time.Timer
+	since  time.Time // those that have signed in before are not kept
+	closed bool
+}
+
+type spare struct {
+	conn  *dial.Conn
+	since time.Time
+}
+
+func (s *spares) unlock() {
+	s.gauge.Set(float64(len(s.list)))
+	s.mu.Unlock()
+}
+
+// put keeps a connection, unless there are as many as may be.
+func (s *spares) put(conn *dial.Conn, most int) bool {
+	s.mu.Lock()
+	defer s.unlock()
+	if at := conn.SignIn.SignedIn(); s.closed || len(s.list) >= most || time.Since(at) > spareAge || at.Before(s.since) || !quiet(conn) {
+		return false
+	}
+	s.list = append(s.list, spare{conn, time.Now()})
+	if s.sweeps == nil {
+		s.sweeps = time.AfterFunc(spareTime, s.sweep)
+	}
+	return true
+}
+
+// take gives one away, or nil if there is none. The server may have closed some.
+func (s *spares) take() *dial.Conn {
+	s.mu.Lock()
+	defer s.unlock()
+	for len(s.list) > 0 {
+		last := s.list[len(s.list)-1].conn
+		s.list[len(s.list)-1] = spare{}
+		s.list = s.list[:len(s.list)-1]
+		if quiet(last) {
+			return last
+		}
+		last.Close()
+	}
+	return nil
+}
+
+// quiet is whether a connection is open, and nothing has come that nobody awaits.
+func quiet(conn *dial.Conn) bool {
+	if under, ok := conn.NetConn().(interface{ quiet() bool }); ok {
+		return under.quiet()
+	}
+	return conn.Look() == dial.Quiet
+}
+
+// sweep closes those that have waited long enough.
+func (s *spares) sweep() {
+	s.mu.Lock()
+	defer s.unlock()
+	n := 0
+	for n < len(s.list) && time.Since(s.list[n].since) >= spareTime {
+		s.list[n].conn.Close()
+		n++
+	}
+	s.list = append([]spare(nil), s.list[n:]...)
+	s.sweeps = nil
+	if len(s.list) > 0 {
+		s.sweeps = time.AfterFunc(spareTime-time.Since(s.list[0].since), s.sweep)
+	}
+}
+
+// drop closes them all, and keeps no other that has signed in by now.
+func (s *spares) drop() {
+	s.mu.Lock()
+	defer s.unlock()
+	for _, spare := range s.list {
+		spare.conn.Close()
+	}
+	s.list, s.since = nil, time.Now()
+}
+
+// close closes them all, and those that come later.
+func (s *spares) close() {
+	s.mu.Lock()
+	s.closed = true
+	if s.sweeps != nil {
+		s.sweeps.Stop()
+	}
+	s.mu.Unlock()
+	s.drop()
+}
