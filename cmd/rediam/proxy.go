@@ -49,7 +49,7 @@ type proxyCommand struct {
 	ConnectTimeout    time.Duration `default:"10s" help:"How long a client is held until its connection is signed in, or told why not."`
 	Spare             int           `default:"32" placeholder:"N" help:"How many connections to each cache wait, signed in, for another client when theirs has gone and has left nothing behind; 0 keeps none."`
 	Admin             string        `placeholder:"HOST:PORT" help:"Where /startup, /livez, /readyz and /metrics are served over HTTP. Default: nowhere."`
-	Driver            string        `placeholder:"NAME" help:"What moves the bytes: goroutines or, on Linux, loop. Default: goroutines."`
+	Driver            string        `placeholder:"NAME" help:"What moves the bytes: loop, on Linux alone, or goroutines. Default: loop on Linux."`
 	Check             bool          `help:"Sign in to each target once, say what came of it, and exit."`
 }
 

@@ -83,8 +83,10 @@ type Proxy struct {
 	calls    systemCalls // of loops
 }
 
-// Drivers are those that this system has.
-var Drivers = append([]string{"goroutines"}, loopDrivers...)
+// Drivers are those that this system has, the best first.
+var Drivers = append(loopDrivers, "goroutines")
+
+func (p *Proxy) driver() string { return cmp.Or(p.Driver, Drivers[0]) }
 
 // prepare fills in what is derived from the fields, and refuses what cannot work.
 func (p *Proxy) prepare() error {
@@ -98,7 +100,7 @@ func (p *Proxy) prepare() error {
 			config.ServerName = host // once, rather than in a clone for each connection
 		}
 		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: config, Timeout: p.connectTime()}
-		if p.Driver == "loop" {
+		if p.driver() == "loop" {
 			p.dialer.Open = openHalf
 		}
 		p.metrics, p.log = p.Metrics, p.Log
@@ -135,7 +137,7 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	var ls *loops
-	if p.Driver == "loop" {
+	if p.driver() == "loop" {
 		started, stop, err := startLoops(p.calls)
 		if err != nil {
 			listener.Close()
