@@ -20,9 +20,10 @@ import (
 	"github.com/rediam/rediam/internal/soak"
 )
 
-// short lives make a test see a day in seconds.
+// short lives make a test see a day in seconds: a token that were kept would be too old
+// before its end, and one that waits a moment on a busy machine is not.
 var (
-	short        = emulator.Config{TokenTTL: 2 * time.Second, ConnectionTTL: 4 * time.Second}
+	short        = emulator.Config{TokenTTL: 6 * time.Second, ConnectionTTL: 4 * time.Second}
 	shortRenewal = rediam.Renewal{After: 1500 * time.Millisecond}
 )
 

@@ -59,7 +59,7 @@ func do(ctx context.Context, p *redis.Pool, command string, args ...any) (any, e
 
 func TestRenewsInPlacePastManyLivesOfAConnection(t *testing.T) {
 	t.Parallel()
-	srv := emulator.Start(t, emulator.Config{TokenTTL: 2 * time.Second, ConnectionTTL: 4 * time.Second})
+	srv := emulator.Start(t, emulator.Config{TokenTTL: 6 * time.Second, ConnectionTTL: 4 * time.Second})
 	signIns := new(rediam.SignIns)
 	d := dialer(srv, func(d *redigo.Dialer, s *rediam.Signer) {
 		signIns.Source = s

@@ -64,7 +64,7 @@ func number(t *testing.T, client valkey.Client) int64 {
 
 func TestRenewsInPlacePastManyLivesOfAConnection(t *testing.T) {
 	t.Parallel()
-	srv := emulator.Start(t, emulator.Config{TokenTTL: 2 * time.Second, ConnectionTTL: 4 * time.Second})
+	srv := emulator.Start(t, emulator.Config{TokenTTL: 6 * time.Second, ConnectionTTL: 4 * time.Second})
 	signIns := rediam.Follow(signer(srv))
 	client := newClient(t, option(srv), signIns, rediam.Renewal{After: 1500 * time.Millisecond})
 	received := make(chan string, 1000)

@@ -58,7 +58,7 @@ func TestAClientWithoutIAMStaysSignedIn(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	srv := emulator.Start(t, emulator.Config{Engine: "auto", TokenTTL: 2 * time.Second, ConnectionTTL: 4 * time.Second})
+	srv := emulator.Start(t, emulator.Config{Engine: "auto", TokenTTL: 6 * time.Second, ConnectionTTL: 4 * time.Second})
 	addr, signIns := serve(t, srv, func(p *proxy.Proxy, _ *rediam.Signer) { p.Renewal = rediam.Renewal{After: 1500 * time.Millisecond} })
 	for _, protocol := range []int{2, 3} {
 		t.Run("RESP"+strconv.Itoa(protocol), func(t *testing.T) {
