@@ -78,7 +78,7 @@ SBOM    = GOFLAGS=-trimpath go run github.com/CycloneDX/cyclonedx-gomod/cmd/cycl
 dist-check: dist
 	set -e; dir=$$(mktemp -d); trap "rm -rf $$dir" EXIT; mkdir $$dir/source $$dir/root; \
 	platform=linux-$$(go env GOHOSTARCH); \
-	git ls-files | tar -cf - -T - | tar -xf - -C $$dir/source; \
+	{ git ls-files 2>/dev/null || find . -type f ! -path './bin/*' ! -path '*/node_modules/*'; } | tar -cf - -T - | tar -xf - -C $$dir/source; \
 	$(MAKE) -C $$dir/source dist VERSION=$(VERSION) COMMIT=$(COMMIT) DIST=$$dir/again PLATFORMS="$$platform windows-arm64"; \
 	rm $$dir/again/SHA256SUMS; \
 	for file in $$dir/again/*; do cmp $$file $(DIST)/$${file##*/}; done; \
