@@ -179,10 +179,7 @@ func exports(environ []string) string {
 // writeFile makes a file appear whole, readable for its owner alone. It replaces a
 // regular file, and nothing else.
 func writeFile(name, text string) (err error) {
-	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is there and not a regular file", name)
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	f, err := openBeside(name)
 	if err != nil {
 		return err
 	}
@@ -196,6 +193,15 @@ func writeFile(name, text string) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), name)
+}
+
+// openBeside makes a file that can take the place of another, which is told here if it
+// cannot be.
+func openBeside(name string) (*os.File, error) {
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is there and not a regular file", name)
+	}
+	return os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 }
 
 // signInLog writes sign-ins and failures for a person to read.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -259,6 +260,14 @@ func (c *setupApplyCommand) Run(running context.Context, t *terminal) error {
 	common.CA = c.CA
 	if _, err := common.trust(); err != nil { // before anything is made
 		return usageError{err}
+	}
+	if c.EnvFile != "" { // likewise
+		f, err := openBeside(c.EnvFile)
+		if err != nil {
+			return usageError{fmt.Errorf("--env-file: %w", err)}
+		}
+		f.Close()
+		os.Remove(f.Name())
 	}
 	plan, err := s.Plan(ctx)
 	if err != nil {
