@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,22 +24,45 @@ const (
 	maxBehind = 2 * chunk
 )
 
-// loops are event loops: one for two cores, since those who ask and answer need the
-// others.
+// maxLoops move more than a node answers.
+const maxLoops = 8
+
+// loops are event loops, one for each core.
 type loops struct {
 	all  []*loop
 	next atomic.Uint32
 }
+
+// cores has Go use one processor more than there are cores: the scheduler then leaves a
+// loop that waits its own. Otherwise, as often as one waits for longer than 20 µs, it
+// takes that away and wakes another thread to look for work.
+var cores = sync.OnceValue(func() int {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(n + 1)
+	return n
+})
 
 // systemCalls are what a loop reads and writes with; nil means those of the system.
 type systemCalls struct {
 	read, write func(fd int, b []byte) (int, error)
 }
 
+// rawCall is read or write for descriptors that do not block, which needs no help of the
+// scheduler's.
+func rawCall(call uintptr) func(int, []byte) (int, error) {
+	return func(fd int, b []byte) (int, error) {
+		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		if errno != 0 {
+			return -1, errno
+		}
+		return int(n), nil
+	}
+}
+
 // startLoops has loops run until stop is called, when there must be no joints any more.
 func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
 	if calls.read == nil {
-		calls = systemCalls{unix.Read, unix.Write}
+		calls = systemCalls{rawCall(unix.SYS_READ), rawCall(unix.SYS_WRITE)}
 	}
 	ls = &loops{}
 	var running sync.WaitGroup
@@ -48,7 +72,7 @@ func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
 		}
 		running.Wait()
 	}
-	for range max(1, runtime.GOMAXPROCS(0)/2) {
+	for range min(cores(), maxLoops) {
 		l, err := newLoop(calls)
 		if err != nil {
 			stop()
