@@ -13,8 +13,8 @@ import (
 // A driver moves the bytes of a joint, which is where all else about it is decided.
 type driver interface {
 	// run passes on what comes from either side. When the client has ended, it calls
-	// ended, before or after it returns; when nothing more comes from the server, it
-	// closes the client, and answered.
+	// goes and then, before or after it returns, ended; when nothing more comes from the
+	// server, it closes the client, and answered.
 	run(ended func())
 	// wake is called when what the client has been waiting for may have happened, by
 	// who holds the joint's mu.
@@ -48,6 +48,7 @@ func (g goroutines) run(ended func()) {
 		g.end()
 	}()
 	g.fromClient()
+	g.goes()
 	ended()
 }
 

@@ -105,16 +105,29 @@ func (s *Session) Leave() (up []byte, ok bool) {
 	return up, true
 }
 
+// goes notes that the client has gone, at once, and whether its connection may become
+// another client's.
+func (j *joint) goes() {
+	j.mu.Lock()
+	j.leaves = j.session.tracing() && j.session.Safe() && !j.ending // a renewal that waits until it is safe would not end
+	j.mu.Unlock()
+	if j.leaves {
+		j.proxy.spares.expect()
+	}
+}
+
 // leave makes the server's connection fit for another client, if that can be. It does
 // not wait for what the client has not waited for: an element that a BLPOP pops now
 // would be lost. stop ends renewals, and waits for one that goes on.
 func (j *joint) leave(stop func()) (kept bool) {
-	j.mu.Lock()
-	possible := j.session.tracing() && j.session.Safe() && !j.ending // a renewal that waits until it is safe would not end
-	j.mu.Unlock()
-	if !possible {
+	if !j.leaves {
 		return false
 	}
+	defer func() {
+		if !kept {
+			j.proxy.spares.miss()
+		}
+	}()
 	stop()
 	if !j.wipe() || !j.settled() || !j.driver.release() {
 		return false

@@ -28,6 +28,7 @@ type joint struct {
 	wrong  int32   // passwords of the client
 
 	answered chan struct{} // closed when nothing more comes from the server
+	leaves   bool          // the client has gone, and the server's may be another client's
 	reused   bool          // the server's connection was another client's
 	heard    atomic.Bool   // something has come from the server
 	leaving  atomic.Bool   // the server is to be read no more, by this joint
@@ -82,6 +83,7 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
 		if err != nil {
 			j.refuse(err)
 			j.part()
+			j.proxy.spares.expect()
 			j.giveBack()
 			j.intake.release()
 			done()

@@ -366,6 +366,7 @@ func (p *pair) leave() {
 	if !p.ended {
 		p.ended = true
 		close(p.left)
+		p.goes()
 		go p.tail()
 	}
 }

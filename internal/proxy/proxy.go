@@ -107,7 +107,7 @@ func (p *Proxy) prepare() error {
 		if p.metrics == nil {
 			p.metrics = NewMetrics()
 		}
-		p.spares.gauge = p.metrics.spare
+		p.spares.gauge, p.spares.patience = p.metrics.spare, cmp.Or(p.spares.patience, comingTime)
 		if p.log == nil {
 			p.log = slog.New(slog.DiscardHandler)
 		}

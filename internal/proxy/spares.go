@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -17,17 +18,25 @@ const (
 	// spareAge is how long after its sign-in a connection is given to others: the name
 	// of the endpoint may be that of another node meanwhile.
 	spareAge = 10 * time.Minute
+
+	// comingTime is how long a client waits for a connection that another is about to
+	// leave, before it has one of its own: they are many, and leave in their turns.
+	comingTime = 10 * time.Millisecond
 )
 
 // spares are connections to the cache, signed in, that wait for a client. Those that
 // have been used last are used first, so that as many are left to end as are not needed.
 type spares struct {
-	gauge  prometheus.Gauge // of how many there are
-	mu     sync.Mutex       // guards below
-	list   []spare          // the one that has waited longest first
+	gauge    prometheus.Gauge // of how many there are
+	patience time.Duration    // comingTime
+
+	mu     sync.Mutex // guards below
+	list   []spare    // the one that has waited longest first
 	sweeps *time.Timer
 	since  time.Time // those that have signed in before are not kept
 	closed bool
+	coming int               // how many are about to be left
+	wait   []chan *dial.Conn // for one of them, fewer than are coming
 }
 
 type spare struct {
@@ -40,11 +49,46 @@ func (s *spares) unlock() {
 	s.mu.Unlock()
 }
 
-// put keeps a connection, unless there are as many as may be.
+// expect has clients wait for a connection that is about to be left; put, or miss, is
+// called then.
+func (s *spares) expect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.coming++
+}
+
+// miss is for a connection that does not come.
+func (s *spares) miss() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.come(nil)
+}
+
+// come takes one off those that are coming, and has the client that waits for it go on;
+// it is false if there is none. The caller holds mu.
+func (s *spares) come(conn *dial.Conn) bool {
+	s.coming--
+	if len(s.wait) == 0 || conn == nil && len(s.wait) <= s.coming {
+		return false
+	}
+	s.wait[0] <- conn
+	s.wait = s.wait[1:]
+	return true
+}
+
+// put gives a connection to a client that waits, or keeps it, unless there are as many
+// as may be.
 func (s *spares) put(conn *dial.Conn, most int) bool {
 	s.mu.Lock()
 	defer s.unlock()
-	if at := conn.SignIn.SignedIn(); s.closed || len(s.list) >= most || time.Since(at) > spareAge || at.Before(s.since) || !quiet(conn) {
+	if at := conn.SignIn.SignedIn(); s.closed || time.Since(at) > spareAge || at.Before(s.since) || !quiet(conn) {
+		s.come(nil)
+		return false
+	}
+	if s.come(conn) {
+		return true
+	}
+	if len(s.list) >= most {
 		return false
 	}
 	s.list = append(s.list, spare{conn, time.Now()})
@@ -54,10 +98,32 @@ func (s *spares) put(conn *dial.Conn, most int) bool {
 	return true
 }
 
-// take gives one away, or nil if there is none. The server may have closed some.
+// take gives one away, or nil if there is none, nor comes one soon.
 func (s *spares) take() *dial.Conn {
 	s.mu.Lock()
-	defer s.unlock()
+	if conn := s.pop(); conn != nil || len(s.wait) >= s.coming {
+		s.unlock()
+		return conn
+	}
+	turn := make(chan *dial.Conn, 1)
+	s.wait = append(s.wait, turn)
+	s.unlock()
+	select {
+	case conn := <-turn:
+		return conn
+	case <-time.After(s.patience):
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.wait, turn); i >= 0 {
+		s.wait = slices.Delete(s.wait, i, i+1)
+		return nil
+	}
+	return <-turn // it has just come
+}
+
+// pop is nil if there is none; the server may have closed some. The caller holds mu.
+func (s *spares) pop() *dial.Conn {
 	for len(s.list) > 0 {
 		last := s.list[len(s.list)-1].conn
 		s.list[len(s.list)-1] = spare{}

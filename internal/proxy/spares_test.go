@@ -58,6 +58,54 @@ func TestOneSignInIsEnoughForClientsThatComeAndGo(t *testing.T) {
 	}
 }
 
+// A client that finds none waits for the one that another is about to leave, and has
+// one of its own if that cannot be left.
+func TestAConnectionThatIsAboutToBeLeftIsWaitedFor(t *testing.T) {
+	if eachDriver(t, TestAConnectionThatIsAboutToBeLeftIsWaitedFor) {
+		return
+	}
+	for _, tt := range []struct {
+		answer string // to what wipes a client's traces away
+		opened int32
+	}{{"+OK\r\n", 1}, {"-ERR no\r\n", 2}} {
+		m := proxy.NewMetrics()
+		var opened atomic.Int32
+		leaving := make(chan bool, 1)
+		addr, _ := odd(t, func(p *proxy.Proxy) {
+			p.Spare, p.Metrics = 4, m
+			p.AwaitSpares(time.Hour)
+		}, func(conn net.Conn) {
+			buf := make([]byte, 4096)
+			conn.Read(buf)
+			io.WriteString(conn, signedIn)
+			opened.Add(1)
+			for {
+				n, err := conn.Read(buf)
+				switch {
+				case err != nil:
+					return
+				case strings.Contains(string(buf[:n]), "SELECT\r\n$1\r\n0"):
+					leaving <- true
+					for value(t, m, "clients", "") < 2 && t.Context().Err() == nil {
+						time.Sleep(time.Millisecond)
+					}
+					io.WriteString(conn, tt.answer)
+				default:
+					io.WriteString(conn, "+OK\r\n")
+				}
+			}
+		})
+		c := connect(t, addr)
+		c.says("SELECT 5\r\n", "+OK\r\n")
+		c.Close()
+		<-leaving
+		connect(t, addr).says("PING\r\n", "+OK\r\n")
+		if n := opened.Load(); n != tt.opened {
+			t.Errorf("after %q %d connections were opened, want %d", tt.answer, n, tt.opened)
+		}
+	}
+}
+
 func TestNoMoreConnectionsAreKeptThanMayBe(t *testing.T) {
 	if eachDriver(t, TestNoMoreConnectionsAreKeptThanMayBe) {
 		return

@@ -97,13 +97,20 @@ func wholeBulk(p []byte) (start, end int) {
 	if len(p) < 6 || p[0] != '$' || p[1] == '0' && p[2] != '\r' {
 		return 0, 0
 	}
-	i, size := 1, 0
-	for i < min(len(p), 8) && p[i]-'0' <= 9 {
-		size = size*10 + int(p[i]-'0')
-		i++
+	size := int(p[1] - '0')
+	if size > 9 {
+		return 0, 0
 	}
-	start, end = i+2, i+2+size
-	if i == 1 || end+2 > len(p) || string(p[i:start]) != "\r\n" || string(p[end:end+2]) != "\r\n" {
+	start = 4
+	for c := p[2]; c != '\r'; c = p[start-2] {
+		if c-'0' > 9 || start >= min(len(p), 9) {
+			return 0, 0
+		}
+		size = size*10 + int(c-'0')
+		start++
+	}
+	end = start + size
+	if end+2 > len(p) || p[start-1] != '\n' || p[end] != '\r' || p[end+1] != '\n' {
 		return 0, 0
 	}
 	return start, end
