@@ -47,7 +47,7 @@ var loads = []load{
 		name: "memory", says: "connections that have each had one PING answered, in a fresh process",
 		columns: memoryColumns, proxies: true,
 		measure: func(ctx context.Context, s *stage, r *running) (figures, error) {
-			return idle(ctx, s, r, 500, time.Second)
+			return idle(ctx, s, r, 500, 12*time.Second)
 		},
 	},
 	{

@@ -27,11 +27,18 @@ import (
 // odd runs a proxy in front of a server over TLS that is whatever answer makes it.
 func odd(t *testing.T, change func(*proxy.Proxy), answer func(net.Conn)) (addr string, of *proxy.Proxy) {
 	t.Helper()
+	return oddTLS(t, &tls.Config{}, change, answer)
+}
+
+// oddTLS is odd with a configuration of the server's.
+func oddTLS(t *testing.T, config *tls.Config, change func(*proxy.Proxy), answer func(net.Conn)) (addr string, of *proxy.Proxy) {
+	t.Helper()
 	web := httptest.NewTLSServer(nil)
 	defer web.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(web.Certificate())
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: web.TLS.Certificates})
+	config.Certificates = web.TLS.Certificates
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
 		t.Fatal(err)
 	}

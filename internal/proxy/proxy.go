@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -70,17 +71,20 @@ type Proxy struct {
 	Metrics *Metrics     // nil means nobody counts
 	Log     *slog.Logger // nil means nothing is logged
 
-	once     sync.Once // makes the fields below
-	dialer   *dial.Dialer
-	renewal  rediam.Renewal
-	metrics  *Metrics
-	log      *slog.Logger
-	problem  error // what is wrong with the fields above
-	clients  atomic.Int64
-	draining atomic.Bool
-	health   health
-	spares   spares
-	calls    systemCalls // of loops
+	once            sync.Once // makes the fields below
+	dialer          *dial.Dialer
+	classicalDialer *dial.Dialer
+	classical       atomic.Pointer[time.Time] // since when the server is known to take no other keys
+	renewal         rediam.Renewal
+	metrics         *Metrics
+	log             *slog.Logger
+	problem         error // what is wrong with the fields above
+	clients         atomic.Int64
+	opened          atomic.Int64
+	draining        atomic.Bool
+	health          health
+	spares          spares
+	calls           systemCalls // of loops
 }
 
 // Drivers are those that this system has, the best first.
@@ -99,10 +103,7 @@ func (p *Proxy) prepare() error {
 		if host, _, err := net.SplitHostPort(p.Addr); err == nil && config.ServerName == "" {
 			config.ServerName = host // once, rather than in a clone for each connection
 		}
-		p.dialer = &dial.Dialer{SignIns: p.SignIns, TLS: config, Timeout: p.connectTime()}
-		if p.driver() == "loop" {
-			p.dialer.Open = openHalf
-		}
+		p.prepareDialers(config)
 		p.metrics, p.log = p.Metrics, p.Log
 		if p.metrics == nil {
 			p.metrics = NewMetrics()
@@ -151,6 +152,7 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	cutting, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer cut()
+	go p.trim(ending)
 	var running sync.WaitGroup
 	err := relay.Serve(ctx, listener, &running, p.log, func(client net.Conn) { p.handle(cutting, ending, client, ls, &running) })
 	p.draining.Store(true)
@@ -169,6 +171,33 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	cut()
 	<-gone
 	return err
+}
+
+const (
+	// calmTime is how long nothing is opened until what opening has taken is given back,
+	// if it was for as many connections as are worth that.
+	calmTime = 5 * time.Second
+	worth    = 32
+)
+
+// trim gives memory back when connections have been opened and no more are: there is
+// more of it after their TLS handshakes than what they need at rest.
+func (p *Proxy) trim(ctx context.Context) {
+	calm := time.NewTicker(calmTime)
+	defer calm.Stop()
+	for seen, trimmed := int64(0), int64(0); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-calm.C:
+		}
+		now := p.opened.Load()
+		if now == seen && now-trimmed >= worth {
+			debug.FreeOSMemory()
+			trimmed = now
+		}
+		seen = now
+	}
 }
 
 func (p *Proxy) waitFor(gone <-chan struct{}, d time.Duration) bool {

@@ -59,6 +59,7 @@ func (p *Proxy) signIn(ctx context.Context, client net.Conn) (*dial.Conn, error)
 		conn, err := p.open(ctx, client)
 		if err == nil {
 			p.metrics.opening.Observe(time.Since(started).Seconds())
+			p.opened.Add(1)
 			p.health.succeeded()
 			return conn, nil
 		}
@@ -91,7 +92,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 func (p *Proxy) open(ctx context.Context, client net.Conn) (*dial.Conn, error) {
-	conn, err := p.dialer.DialContext(ctx, "tcp", p.Addr)
+	conn, err := p.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
