@@ -252,8 +252,10 @@ func TestNothingIsLeftOfClientsThatVanish(t *testing.T) {
 			conn.(*net.TCPConn).SetLinger(0)
 		}
 	}
-	vanish(1)
-	eventually(t, "the first is gone", func() bool { return up.open() == 0 })
+	first := connect(t, addr)
+	first.says("PING\r\n", "+PONG\r\n")
+	first.Close()
+	eventually(t, "the first is gone", func() bool { return up.open() == 0 && value(t, m, "clients", "") == 0 })
 	before := descriptors(t)
 	soak.LeavesNothing(t, func() {
 		var clients sync.WaitGroup
