@@ -89,6 +89,7 @@ func TestClientsAreServedAgainAfterDescriptorsRunOut(t *testing.T) {
 	before := descriptors(t)
 	refused := 0
 	for room := range 12 { // until all that a client takes can be had
+		eventually(t, "the client before has gone", func() bool { return descriptors(t) <= before })
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
