@@ -63,7 +63,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (*Conn, 
 		d.SignIns.Failed(err)
 		return nil, err
 	}
-	c := &Conn{Conn: conn, SignIn: d.SignIns.Open()}
+	c := &Conn{Conn: conn, SignIn: d.SignIns.Open(), Opened: time.Now()}
 	if under, ok := conn.NetConn().(syscall.Conn); ok {
 		c.raw, _ = under.SyscallConn() // it fails if the connection is closed, and so will everything else
 	}

@@ -315,6 +315,26 @@ func TestNoConnectionIsKeptOfAServerThatIsThePrimaryNoMore(t *testing.T) {
 	eventually(t, "every connection is closed", func() bool { return up.open() == 0 })
 }
 
+// Nor is one that has been renewed since: it is to the same server all the same.
+func TestARenewalDoesNotMakeAConnectionToAFormerPrimaryOneThatIsKept(t *testing.T) {
+	if eachDriver(t, TestARenewalDoesNotMakeAConnectionToAFormerPrimaryOneThatIsKept) {
+		return
+	}
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) { p.Spare, p.Metrics, p.Renewal = 4, m, often })
+	first, second := connect(t, addr), connect(t, addr)
+	second.says("PING\r\n", "+PONG\r\n")
+	up.ask("REPLICAOF", "127.0.0.1", "1")
+	first.says("SET k v\r\n", "-READONLY You can't write against a read only replica.\r\n")
+	first.Close()
+	eventually(t, "one is closed", func() bool { return up.open() == 1 })
+	seen := value(t, m, "renewals_total", "renewed")
+	eventually(t, "the other is renewed", func() bool { return value(t, m, "renewals_total", "renewed") > seen+1 })
+	second.Close()
+	eventually(t, "it is closed", func() bool { return up.open() == 0 })
+}
+
 // A node that has gone without a word costs one client its patience, and not one for
 // each connection that is kept.
 func TestConnectionsToANodeThatIsSilentAreNotKept(t *testing.T) {
