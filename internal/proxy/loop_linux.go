@@ -89,8 +89,9 @@ func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
 }
 
 // adopt gives a joint to a loop for good, or leaves it to its driver if that cannot be,
-// for want of descriptors, or of room in epoll, or because its connections are not those of the system. A
-// server that has been another's can have no driver but a loop: that is an error.
+// for want of descriptors or of room in epoll, or because its connections are not those
+// of the system. A server that has been another's can have no driver but a loop: that is
+// an error.
 func (ls *loops) adopt(j *joint) (driver, error) {
 	far, ok := j.server.NetConn().(*half)
 	p := &pair{joint: j, near: &half{Conn: j.client}, far: far, left: make(chan struct{}),
