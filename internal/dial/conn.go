@@ -37,6 +37,7 @@ var errClosed = fmt.Errorf("closed before the sign-in was answered: %w", net.Err
 type Conn struct {
 	*tls.Conn
 	SignIn *rediam.Connection
+	Opened time.Time // when that began
 
 	// OnClose is called when the connection is closed, once; nil means nothing is.
 	// Set it before the connection is shared.

@@ -58,12 +58,13 @@ func WithSessions(c *tls.Config) *tls.Config {
 
 // DialContext opens a connection, which is not signed in yet.
 func (d *Dialer) DialContext(ctx context.Context, network, addr string) (*Conn, error) {
+	began := time.Now()
 	conn, err := d.dial(ctx, network, addr)
 	if err != nil {
 		d.SignIns.Failed(err)
 		return nil, err
 	}
-	c := &Conn{Conn: conn, SignIn: d.SignIns.Open()}
+	c := &Conn{Conn: conn, SignIn: d.SignIns.Open(), Opened: began}
 	if under, ok := conn.NetConn().(syscall.Conn); ok {
 		c.raw, _ = under.SyscallConn() // it fails if the connection is closed, and so will everything else
 	}

@@ -43,7 +43,8 @@ func openHalf(ctx context.Context, network, addr string) (net.Conn, error) {
 	return &half{Conn: conn}, nil
 }
 
-// belongTo gives it a descriptor that Go's own poller does not know.
+// belongTo gives it a descriptor that Go's own poller does not know, and has epoll wait
+// for a server from now on, while somebody can be told that it does not.
 func (h *half) belongTo(p *pair) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,8 +53,7 @@ func (h *half) belongTo(p *pair) error {
 	case !ok || h.closed.Load():
 		return errors.ErrUnsupported
 	case h.fd > 0: // from another pair
-		h.pair = p
-		return nil
+		return h.begin(p)
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -61,7 +61,21 @@ func (h *half) belongTo(p *pair) error {
 	}
 	wrong := raw.Control(func(fd uintptr) { h.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	if err = cmp.Or(wrong, err); err == nil {
-		h.pair = p
+		if err = h.begin(p); err != nil {
+			unix.Close(h.fd)
+			h.fd = 0
+		}
+	}
+	return err
+}
+
+// begin is for belongTo, with a descriptor. The caller holds mu.
+func (h *half) begin(p *pair) (err error) {
+	h.pair = p
+	if h == p.far {
+		if err = h.arm(unix.EPOLLIN); err != nil {
+			h.pair = nil
+		}
 	}
 	return err
 }
@@ -123,8 +137,7 @@ func (h *half) Write(b []byte) (n int, err error) {
 		}
 	}
 	h.keep(append(h.out, b[n:]...))
-	h.arm(h.armed | unix.EPOLLOUT)
-	return len(b), nil
+	return len(b), h.arm(h.armed | unix.EPOLLOUT)
 }
 
 // send writes once. The caller holds mu.
@@ -257,6 +270,9 @@ func (h *half) arm(events uint32) error {
 	case h.armed == 0:
 		op = unix.EPOLL_CTL_ADD
 	}
-	h.armed = events
-	return h.pair.loop.wait(op, h.fd, events)
+	err := h.pair.loop.wait(op, h.fd, events)
+	if err == nil {
+		h.armed = events
+	}
+	return err
 }

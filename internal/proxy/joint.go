@@ -103,14 +103,13 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
 	stop := sync.OnceFunc(j.tendWhileOpen(ctx))
 	j.driver.run(func() {
 		kept := j.leave(func() { cancel(); stop() })
-		if j.reused && !j.heard.Load() { // the node may be gone without a word, and the others' with it
-			j.proxy.spares.drop()
-		}
 		if !kept {
 			j.end()
 			cancel()
 			j.server.CloseWrite()
+			silent := time.AfterFunc(finishTime, j.suspect)
 			j.linger()
+			silent.Stop()
 			j.server.Close()
 		}
 		j.client.Close()
@@ -124,6 +123,14 @@ func (j *joint) serve(cutting, ending context.Context, ls *loops, done func()) {
 		j.intake.release()
 		done()
 	})
+}
+
+// suspect drops the connections that are kept if nothing has come from one of them, not
+// even its end: the node may be gone without a word, and theirs with it.
+func (j *joint) suspect() {
+	if j.reused && !j.heard.Load() {
+		j.proxy.spares.drop()
+	}
 }
 
 // giveBack has the server's connection wait for another client, or closes it.

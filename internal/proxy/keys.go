@@ -23,8 +23,9 @@ func (p *Proxy) prepareDialers(config *tls.Config) {
 		p.dialer.Open = openHalf
 	}
 	second := *p.dialer
-	second.TLS = config.Clone()
-	second.TLS.CurvePreferences = classicalCurves
+	if second.TLS = config.Clone(); second.TLS.CurvePreferences == nil { // others are somebody's choice
+		second.TLS.CurvePreferences = classicalCurves
+	}
 	p.classicalDialer = &second
 }
 

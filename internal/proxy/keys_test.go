@@ -6,6 +6,8 @@ import (
 	"net"
 	"slices"
 	"testing"
+
+	"github.com/rediam/rediam/internal/proxy"
 )
 
 // A server that has taken a classical key exchange is offered no other one, until it
@@ -53,6 +55,30 @@ func TestPostQuantumKeysAreOfferedToThoseWhoTakeThem(t *testing.T) {
 		c.Close()
 		if got := <-offered; got != tt.offered {
 			t.Errorf("connection %d: offered: %v, want %v", i, got, tt.offered)
+		}
+	}
+}
+
+func TestNoKeysAreOfferedButThoseThatTheConfigurationHas(t *testing.T) {
+	if eachDriver(t, TestNoKeysAreOfferedButThoseThatTheConfigurationHas) {
+		return
+	}
+	offered := make(chan []tls.CurveID, 1)
+	config := &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		offered <- hello.SupportedCurves
+		return nil, nil
+	}}
+	only := []tls.CurveID{tls.CurveP384}
+	addr, _ := oddTLS(t, config, func(p *proxy.Proxy) { p.TLS.CurvePreferences = only }, func(conn net.Conn) {
+		conn.Read(make([]byte, 4096))
+		io.WriteString(conn, signedIn)
+		conn.Read(make([]byte, 4096))
+		io.WriteString(conn, "+PONG\r\n")
+	})
+	for range 2 {
+		connect(t, addr).says("PING\r\n", "+PONG\r\n")
+		if got := <-offered; !slices.Equal(got, only) {
+			t.Errorf("offered: %v, want %v", got, only)
 		}
 	}
 }

@@ -45,6 +45,7 @@ var cores = sync.OnceValue(func() int {
 // systemCalls are what a loop reads and writes with; nil means those of the system.
 type systemCalls struct {
 	read, write func(fd int, b []byte) (int, error)
+	ctl         func(poll, op, fd int, event *unix.EpollEvent) error
 }
 
 // rawCall is read or write for descriptors that do not block, which needs no help of the
@@ -62,7 +63,10 @@ func rawCall(call uintptr) func(int, []byte) (int, error) {
 // startLoops has loops run until stop is called, when there must be no joints any more.
 func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
 	if calls.read == nil {
-		calls = systemCalls{rawCall(unix.SYS_READ), rawCall(unix.SYS_WRITE)}
+		calls.read, calls.write = rawCall(unix.SYS_READ), rawCall(unix.SYS_WRITE)
+	}
+	if calls.ctl == nil {
+		calls.ctl = unix.EpollCtl
 	}
 	ls = &loops{}
 	var running sync.WaitGroup
@@ -85,8 +89,9 @@ func startLoops(calls systemCalls) (ls *loops, stop func(), err error) {
 }
 
 // adopt gives a joint to a loop for good, or leaves it to its driver if that cannot be,
-// for want of descriptors or because its connections are not those of the system. A
-// server that has been another's can have no driver but a loop: that is an error.
+// for want of descriptors or of room in epoll, or because its connections are not those
+// of the system. A server that has been another's can have no driver but a loop: that is
+// an error.
 func (ls *loops) adopt(j *joint) (driver, error) {
 	far, ok := j.server.NetConn().(*half)
 	p := &pair{joint: j, near: &half{Conn: j.client}, far: far, left: make(chan struct{}),
@@ -94,14 +99,17 @@ func (ls *loops) adopt(j *joint) (driver, error) {
 	if !ok {
 		return j.driver, nil
 	}
-	if err := p.near.belongTo(p); err != nil {
-		if far.fd > 0 {
-			return nil, err
+	reused := far.fd > 0
+	err := p.near.belongTo(p)
+	if err == nil {
+		if err = far.belongTo(p); err != nil {
+			unix.Close(p.near.fd)
 		}
-		return j.driver, nil
 	}
-	if far.belongTo(p) != nil {
-		unix.Close(p.near.fd)
+	switch {
+	case err != nil && reused:
+		return nil, err
+	case err != nil:
 		return j.driver, nil
 	}
 	j.client.Close()
@@ -138,7 +146,7 @@ func newLoop(calls systemCalls) (l *loop, err error) {
 
 // wait changes what epoll waits for.
 func (l *loop) wait(op, fd int, events uint32) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.poll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
+	return os.NewSyscallError("epoll_ctl", l.ctl(l.poll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
 }
 
 func (l *loop) run() {

@@ -169,6 +169,39 @@ func TestAClientWithoutADescriptorIsToldSo(t *testing.T) {
 	}
 }
 
+// Where the kernel has epoll wait for no more connections, goroutines wait for that of a
+// new client, and one for whom there is only another's is told.
+func TestNoClientIsForgottenWhereEpollTakesNoMore(t *testing.T) {
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	var full atomic.Bool
+	addr := up.serve(t, func(p *proxy.Proxy) {
+		p.Driver, p.Spare, p.Metrics = "loop", 2, m
+		p.NoRoom(full.Load)
+	})
+	c := connect(t, addr)
+	c.says("PING\r\n", "+PONG\r\n")
+	full.Store(true)
+	connect(t, addr).says("PING\r\n", "+PONG\r\n")
+	full.Store(false)
+	c.Close()
+	kept := func() bool { return value(t, m, "spare_connections", "") == 1 }
+	eventually(t, "its connection is kept", kept)
+	full.Store(true)
+	c = connect(t, addr)
+	io.WriteString(c, "PING\r\n")
+	if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "-ERR rediam: ") {
+		t.Errorf("the client is told %q, %v", answer, err)
+	}
+	c.Close()
+	eventually(t, "its connection is kept again", kept)
+	full.Store(false)
+	connect(t, addr).says("PING\r\n", "+PONG\r\n")
+	if n := up.signIns(); n != 2 {
+		t.Errorf("%d sign-ins, want 2", n)
+	}
+}
+
 // A counter counts what is logged.
 type counter struct {
 	slog.Handler

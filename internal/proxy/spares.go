@@ -15,7 +15,7 @@ const (
 	// server's own bound, and long enough for clients that come every few seconds.
 	spareTime = time.Minute
 
-	// spareAge is how long after its sign-in a connection is given to others: the name
+	// spareAge is how long after it was opened a connection is given to others: the name
 	// of the endpoint may be that of another node meanwhile.
 	spareAge = 10 * time.Minute
 
@@ -33,7 +33,7 @@ type spares struct {
 	mu     sync.Mutex // guards below
 	list   []spare    // the one that has waited longest first
 	sweeps *time.Timer
-	since  time.Time // those that have signed in before are not kept
+	since  time.Time // those that were opened before are not kept
 	closed bool
 	coming int               // how many are about to be left
 	wait   []chan *dial.Conn // for one of them, fewer than are coming
@@ -81,7 +81,7 @@ func (s *spares) come(conn *dial.Conn) bool {
 func (s *spares) put(conn *dial.Conn, most int) bool {
 	s.mu.Lock()
 	defer s.unlock()
-	if at := conn.SignIn.SignedIn(); s.closed || time.Since(at) > spareAge || at.Before(s.since) || !quiet(conn) {
+	if s.closed || time.Since(conn.Opened) > spareAge || conn.Opened.Before(s.since) || !quiet(conn) {
 		s.come(nil)
 		return false
 	}
@@ -160,7 +160,7 @@ func (s *spares) sweep() {
 	}
 }
 
-// drop closes them all, and keeps no other that has signed in by now.
+// drop closes them all, and keeps no other that has been opened by now.
 func (s *spares) drop() {
 	s.mu.Lock()
 	defer s.unlock()

@@ -315,6 +315,26 @@ func TestNoConnectionIsKeptOfAServerThatIsThePrimaryNoMore(t *testing.T) {
 	eventually(t, "every connection is closed", func() bool { return up.open() == 0 })
 }
 
+// Nor is one that has been renewed since: it is to the same server all the same.
+func TestARenewalDoesNotMakeAConnectionToAFormerPrimaryOneThatIsKept(t *testing.T) {
+	if eachDriver(t, TestARenewalDoesNotMakeAConnectionToAFormerPrimaryOneThatIsKept) {
+		return
+	}
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) { p.Spare, p.Metrics, p.Renewal = 4, m, often })
+	first, second := connect(t, addr), connect(t, addr)
+	second.says("PING\r\n", "+PONG\r\n")
+	up.ask("REPLICAOF", "127.0.0.1", "1")
+	first.says("SET k v\r\n", "-READONLY You can't write against a read only replica.\r\n")
+	first.Close()
+	eventually(t, "one is closed", func() bool { return up.open() == 1 })
+	seen := value(t, m, "renewals_total", "renewed")
+	eventually(t, "the other is renewed", func() bool { return value(t, m, "renewals_total", "renewed") > seen+1 })
+	second.Close()
+	eventually(t, "it is closed", func() bool { return up.open() == 0 })
+}
+
 // A node that has gone without a word costs one client its patience, and not one for
 // each connection that is kept.
 func TestConnectionsToANodeThatIsSilentAreNotKept(t *testing.T) {
@@ -329,12 +349,15 @@ func TestConnectionsToANodeThatIsSilentAreNotKept(t *testing.T) {
 		conn.Read(buf)
 		io.WriteString(conn, signedIn)
 		for {
-			if _, err := conn.Read(buf); err != nil {
+			_, err := conn.Read(buf)
+			switch {
+			case old && silent.Load():
+				<-t.Context().Done()
+				return
+			case err != nil:
 				return
 			}
-			if !old || !silent.Load() {
-				io.WriteString(conn, "+PONG\r\n")
-			}
+			io.WriteString(conn, "+PONG\r\n")
 		}
 	})
 	var clients []*peer
@@ -355,4 +378,42 @@ func TestConnectionsToANodeThatIsSilentAreNotKept(t *testing.T) {
 	c.Close()
 	eventually(t, "none is kept", func() bool { return kept() == 0 })
 	connect(t, addr).says("PING\r\n", "+PONG\r\n")
+}
+
+// A client that leaves without an answer does not make the node look as if it were gone.
+func TestAClientThatDoesNotWaitForAnAnswerCostsNoConnectionButItsOwn(t *testing.T) {
+	if eachDriver(t, TestAClientThatDoesNotWaitForAnAnswerCostsNoConnectionButItsOwn) {
+		return
+	}
+	up := newUpstream(t)
+	m := proxy.NewMetrics()
+	addr := up.serve(t, func(p *proxy.Proxy) { p.Spare, p.Metrics = 4, m })
+	kept := func() float64 { return value(t, m, "spare_connections", "") }
+	var clients []*peer
+	for range 3 {
+		c := connect(t, addr)
+		c.says("PING\r\n", "+PONG\r\n")
+		clients = append(clients, c)
+	}
+	for _, c := range clients {
+		c.Close()
+	}
+	eventually(t, "three are kept", func() bool { return kept() == 3 })
+	for i, tt := range []struct {
+		asks, answer string
+		kept         float64
+	}{
+		{"AUTH u p\r\n", "+OK\r\n", 3}, // which is answered here
+		{"BLPOP none 0\r\n", "", 2},    // which ends with its connection
+	} {
+		c := connect(t, addr)
+		c.says(tt.asks, tt.answer)
+		c.Close()
+		eventually(t, "it has gone", func() bool {
+			return value(t, m, "handed_over_total", "") == float64(i+1) && value(t, m, "clients", "") == 0
+		})
+		if kept := kept(); kept != tt.kept {
+			t.Errorf("after %q %v connections are kept, want %v", tt.asks, kept, tt.kept)
+		}
+	}
 }
