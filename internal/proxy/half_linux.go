@@ -43,8 +43,8 @@ func openHalf(ctx context.Context, network, addr string) (net.Conn, error) {
 	return &half{Conn: conn}, nil
 }
 
-// belongTo gives it a descriptor that Go's own poller does not know, and has epoll wait
-// for a server from now on, while somebody can be told that it does not.
+// belongTo gives it a descriptor that Go's own poller does not know, and has epoll know
+// a server, while somebody can still be told that it does not.
 func (h *half) belongTo(p *pair) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,7 +73,7 @@ func (h *half) belongTo(p *pair) error {
 func (h *half) begin(p *pair) (err error) {
 	h.pair = p
 	if h == p.far {
-		if err = h.arm(unix.EPOLLIN); err != nil {
+		if err = h.arm(unix.EPOLLONESHOT); err != nil {
 			h.pair = nil
 		}
 	}

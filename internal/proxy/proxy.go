@@ -131,7 +131,8 @@ func (p *Proxy) holdTime() time.Duration { return min(holdTime, p.renewal.After/
 // Serve takes connections from listener until ctx is done or the listener fails.
 // Then it takes no more of them, waits up to DrainTime for the clients to leave, has
 // the others answered what they have asked, and cuts them. When it returns, no
-// connection is left. It returns nil when ctx ended it.
+// connection is left. It returns nil when ctx ended it. It is for one listener: the end
+// of it is that of the proxy.
 func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	if err := p.prepare(); err != nil {
 		listener.Close()

@@ -209,7 +209,7 @@ func (j *joint) ask(ctx, limited context.Context, how string, token rediam.Token
 
 // outOfTime is for a sign-in that was not answered in time.
 func (j *joint) outOfTime(ctx context.Context, how string, answer chan error) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && len(answer) == 0 {
 		j.server.SignIn.Close()
 		return errOver
 	}
