@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/rediam/rediam/internal/command"
@@ -30,6 +32,31 @@ const maxTraced = 1000
 
 // tracing is whether requests are looked at for what they leave behind.
 func (s *Session) tracing() bool { return s.Keep && s.traces&indelible == 0 }
+
+// untraced is whether a request need not be looked at for what it leaves behind, by its
+// name: most need not.
+func (s *Session) untraced(name []byte) bool {
+	if !s.tracing() {
+		return true
+	}
+	if s.traced == maxTraced || !traceless()[string(name)] {
+		return false
+	}
+	s.traced++
+	return true
+}
+
+// traceless are the names of commands, in lower and in upper case, that leave nothing
+// behind whatever follows them.
+var traceless = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	for c := range command.All() {
+		if !c.Container && c.Categories&statefulCategories == 0 && marks[c.Name] == 0 {
+			names[c.Name], names[strings.ToUpper(c.Name)] = true, true
+		}
+	}
+	return names
+})
 
 // trace notes what a request that is passed on leaves behind.
 func (s *Session) trace(words [][]byte) {

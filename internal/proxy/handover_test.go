@@ -1,11 +1,13 @@
 package proxy_test
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/rediam/rediam/internal/command"
+	"github.com/rediam/rediam/internal/proxy"
 	"github.com/rediam/rediam/internal/resp"
 )
 
@@ -152,4 +154,29 @@ func TestQUITOfAConnectionThatIsKeptIsAnsweredHere(t *testing.T) {
 			t.Error("the connection is not kept")
 		}
 	})
+}
+
+// What a request leaves behind does not depend on how it is written.
+func TestEveryCommandLeavesTheSameHoweverItIsWritten(t *testing.T) {
+	for c := range command.All() {
+		words := append(strings.Split(c.Name, "|"), "a", "b")
+		left := map[string]string{}
+		for _, name := range []string{c.Name, strings.ToUpper(c.Name)} {
+			copy(words, strings.Split(name, "|"))
+			for how, request := range map[string]string{
+				"array": string(resp.AppendCommand(nil, words...)), "inline": strings.Join(words, " ") + "\r\n",
+			} {
+				s := proxy.Session{Keep: true}
+				_, _, err := s.Client([]byte(request), false)
+				s.Server([]byte("+OK\r\n"))
+				up, ok := s.Leave()
+				left[how+" "+name] = fmt.Sprint(err, ok, string(up))
+			}
+		}
+		for how, what := range left {
+			if want := left["inline "+c.Name]; what != want {
+				t.Errorf("%s leaves %q, inline %s %q", how, what, c.Name, want)
+			}
+		}
+	}
 }

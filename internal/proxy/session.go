@@ -287,10 +287,13 @@ func (s *Session) request(frame []byte, out *output) (taken bool, err error) {
 		return true, nil
 	case s.requests.Inline() && resp.HTTPRequest(frame):
 		return false, errHTTP
-	case !s.requests.Inline() && !s.lifted && !s.Locked() && !s.tracing() && verbOf(s.requests.Arg(0).In(frame)) == "":
-		s.expect(awaited{count: s.audible()})
-		out.add(frame)
-		return true, nil
+	case !s.requests.Inline() && !s.lifted && !s.Locked():
+		name := s.requests.Arg(0).In(frame)
+		if verbOf(name) == "" && s.untraced(name) {
+			s.expect(awaited{count: s.audible()})
+			out.add(frame)
+			return true, nil
+		}
 	}
 	words, err := split(frame, s.requests.Inline())
 	if err != nil {
