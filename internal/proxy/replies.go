@@ -23,6 +23,11 @@ func (s *Session) Server(b []byte) (down [][]byte, err error) {
 	for len(b) > 0 {
 		if s.replies.Idle() {
 			s.locals(out)
+			if n := s.skip(b); n > 0 {
+				out.add(b[:n])
+				b = b[n:]
+				continue
+			}
 			s.drop = !s.opaque && len(s.queue) > 0 && ours(s.queue[0].kind) && b[0] != '>'
 			if s.lifted {
 				s.translate(b[0], out)
@@ -47,6 +52,18 @@ func (s *Session) Server(b []byte) (down [][]byte, err error) {
 		s.locals(out)
 	}
 	return out.parts, nil
+}
+
+// skip takes answers that mean nothing but that they have come, the common case at once.
+func (s *Session) skip(b []byte) (n int) {
+	if s.opaque || s.lifted || len(s.queue) == 0 || s.queue[0].kind != plain {
+		return 0
+	}
+	n, replies := s.replies.Skip(b, s.queue[0].count)
+	if s.queue[0].count -= replies; s.queue[0].count == 0 {
+		s.pop()
+	}
+	return n
 }
 
 // ours is whether an answer is not for the client.

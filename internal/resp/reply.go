@@ -90,16 +90,7 @@ func (r *Replies) Feed(p []byte) (n int, done bool, err error) {
 // plain takes a whole reply that is a string or a line, the common case at once. It is
 // 0 for anything else.
 func (r *Replies) plain(p []byte) (n int) {
-	var start, end int
-	switch p[0] {
-	case '$':
-		start, end = wholeBulk(p)
-	case '+', ':', '-':
-		start, end = 1, bytes.IndexByte(p, '\r')
-		if end < 0 || end+1 >= len(p) || p[end+1] != '\n' || bytes.IndexByte(p[:end], '\n') >= 0 {
-			return 0
-		}
-	}
+	start, end := wholeReply(p)
 	if end == 0 {
 		return 0
 	}
@@ -107,6 +98,40 @@ func (r *Replies) plain(p []byte) (n int) {
 	h := &r.heads[0]
 	h.set, h.size = true, uint8(copy(h.bytes[:], p[start:end]))
 	return end + 2
+}
+
+// Skip takes whole replies from the beginning of p, up to most of them, as long as they
+// are strings, integers or lines that are no errors, and tells nothing of them but how
+// many they are. It takes none if a frame is in progress.
+func (r *Replies) Skip(p []byte, most int64) (n int, replies int64) {
+	if r.pending != 0 || r.err != nil {
+		return 0, 0
+	}
+	for replies < most && n < len(p) && p[n] != '-' {
+		_, end := wholeReply(p[n:])
+		if end == 0 {
+			break
+		}
+		n += end + 2
+		replies++
+	}
+	return n, replies
+}
+
+// wholeReply finds what a reply says that is a string or a line and lies in p, which is
+// not empty; end is 0 for anything else.
+func wholeReply(p []byte) (start, end int) {
+	switch p[0] {
+	case '$':
+		return wholeBulk(p)
+	case '+', ':', '-':
+		end := bytes.IndexByte(p, '\r')
+		if end < 0 || end+1 >= len(p) || p[end+1] != '\n' || bytes.IndexByte(p[:end], '\n') >= 0 {
+			return 0, 0
+		}
+		return 1, end
+	}
+	return 0, 0
 }
 
 // step takes what the current phase wants of p, at least one byte.

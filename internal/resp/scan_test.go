@@ -135,6 +135,24 @@ func checkReplies(t *testing.T, data []byte) {
 			return showReply(r.Type(), r.Count(), heads)
 		})
 	})
+	checkSkip(t, data)
+}
+
+// checkSkip compares what Skip takes with what Feed does.
+func checkSkip(t *testing.T, data []byte) {
+	t.Helper()
+	skipped, replies := new(resp.Replies).Skip(data, 5)
+	r, taken := &resp.Replies{}, 0
+	for range replies {
+		n, done, err := r.Feed(data[taken:])
+		if kind := r.Type(); !done || err != nil || kind != '$' && kind != '+' && kind != ':' {
+			t.Fatalf("%q: Skip takes %d replies of %d bytes, and Feed fails with %v, %c, behind %d bytes", data, replies, skipped, err, kind, taken)
+		}
+		taken += n
+	}
+	if taken != skipped || replies > 5 {
+		t.Fatalf("%q: Skip takes %d replies of %d bytes, which Feed says have %d", data, replies, skipped, taken)
+	}
 }
 
 // mutate changes a few bytes of data, mostly to ones that mean something.
