@@ -73,7 +73,7 @@ func (h *half) belongTo(p *pair) error {
 func (h *half) begin(p *pair) (err error) {
 	h.pair = p
 	if h == p.far {
-		if err = h.arm(unix.EPOLLONESHOT); err != nil {
+		if err = h.arm(unix.EPOLLRDHUP); err != nil {
 			h.pair = nil
 		}
 	}
