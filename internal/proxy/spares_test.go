@@ -70,7 +70,7 @@ func TestAConnectionThatIsAboutToBeLeftIsWaitedFor(t *testing.T) {
 	}{{"+OK\r\n", 1}, {"-ERR no\r\n", 2}} {
 		m := proxy.NewMetrics()
 		var opened atomic.Int32
-		leaving := make(chan bool, 1)
+		leaving, waiting := make(chan bool, 1), make(chan bool, 1)
 		addr, _ := odd(t, func(p *proxy.Proxy) {
 			p.Spare, p.Metrics = 4, m
 			p.AwaitSpares(time.Hour)
@@ -86,9 +86,7 @@ func TestAConnectionThatIsAboutToBeLeftIsWaitedFor(t *testing.T) {
 					return
 				case strings.Contains(string(buf[:n]), "SELECT\r\n$1\r\n0"):
 					leaving <- true
-					for value(t, m, "clients", "") < 2 && t.Context().Err() == nil {
-						time.Sleep(time.Millisecond)
-					}
+					<-waiting
 					io.WriteString(conn, tt.answer)
 				default:
 					io.WriteString(conn, "+OK\r\n")
@@ -99,7 +97,11 @@ func TestAConnectionThatIsAboutToBeLeftIsWaitedFor(t *testing.T) {
 		c.says("SELECT 5\r\n", "+OK\r\n")
 		c.Close()
 		<-leaving
-		connect(t, addr).says("PING\r\n", "+OK\r\n")
+		second := connect(t, addr)
+		second.says("PING\r\n", "")
+		eventually(t, "there are two clients", func() bool { return value(t, m, "clients", "") == 2 })
+		waiting <- true
+		second.hears("+OK\r\n")
 		if n := opened.Load(); n != tt.opened {
 			t.Errorf("after %q %d connections were opened, want %d", tt.answer, n, tt.opened)
 		}
