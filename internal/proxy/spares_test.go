@@ -127,6 +127,36 @@ func TestNoMoreConnectionsAreKeptThanMayBe(t *testing.T) {
 	eventually(t, "the others are closed", func() bool { return up.open() == 2 })
 }
 
+// A connection waits for its next client for a minute, and is kept for ten.
+func TestConnectionsAreNotKeptForEver(t *testing.T) {
+	if eachDriver(t, TestConnectionsAreNotKeptForEver) {
+		return
+	}
+	up := newUpstream(t)
+	var of *proxy.Proxy
+	addr, wait := keeps(t, up, 2, func(p *proxy.Proxy) { of = p })
+	visit := func() {
+		c := connect(t, addr)
+		c.says("PING\r\n", "+PONG\r\n")
+		c.Close()
+	}
+	visit()
+	wait(1)
+	of.AgeSpares(50*time.Second, 0)
+	wait(1)
+	of.AgeSpares(20*time.Second, 0)
+	wait(0)
+	eventually(t, "it is closed", func() bool { return up.open() == 0 })
+	visit()
+	wait(1)
+	of.AgeSpares(0, 11*time.Minute)
+	visit()
+	eventually(t, "it is closed after its last client", func() bool { return up.open() == 0 })
+	if n := up.signIns(); n != 2 {
+		t.Errorf("%d sign-ins, want 2", n)
+	}
+}
+
 func TestAConnectionThatTheServerHasClosedIsNotGivenAway(t *testing.T) {
 	if eachDriver(t, TestAConnectionThatTheServerHasClosedIsNotGivenAway) {
 		return
