@@ -145,6 +145,11 @@ func TestRefusesHostileRequests(t *testing.T) {
 		{"a second Host", swap("Host: sts.example", "Host: sts.example\r\nHost: iam.example"), ""},
 		{"a Host in the request line", swap("POST / ", "POST http://iam.example/ "), sigv4.WrongSignature},
 		{"a request line without a path", swap("POST / ", "POST sts:anything "), sigv4.BadAuthorization},
+		{"a scheme alone in the request line", swap("POST / ", "POST sts: "), sigv4.BadAuthorization},
+		{"a scheme and a path", swap("POST / ", "POST sts:/ "), sigv4.BadAuthorization},
+		{"a scheme and an empty host", swap("POST / ", "POST sts:/// "), sigv4.BadAuthorization},
+		{"a user in the request line", swap("POST / ", "POST http://user@sts.example/ "), sigv4.BadAuthorization},
+		{"a host alone in the request line", strings.Replace(message{"CONNECT", "/", "", whoAmI().headers, ""}.wire(), "CONNECT / ", "CONNECT sts.example ", 1), sigv4.BadAuthorization},
 		{"an encoded path", swap("POST / ", "POST /%2e "), sigv4.WrongSignature},
 		{"a path of two slashes", swap("POST / ", "POST // "), sigv4.WrongSignature},
 		{"a query", swap("POST / ", "POST /?Action=CreateUser "), sigv4.WrongSignature},
@@ -263,6 +268,8 @@ func FuzzVerifyRequest(f *testing.F) {
 	f.Add("POST", "/", "x", "Accept", "a", "", uint16(15), uint16(0), "Transfer-Encoding: chunked\r\n")
 	f.Add("POST", "/", "x", "Accept", "a", "", uint16(5), uint16(1), "http://iam.example/")
 	f.Add("POST", "/", "x", "Accept", "a", "", uint16(5), uint16(1), "sts:x")
+	f.Add("POST", "/", "x", "Accept", "a", "", uint16(5), uint16(1), "sts:")
+	f.Add("CONNECT", "/", "x", "Accept", "a", "", uint16(8), uint16(1), "sts.example")
 	f.Add("POST", "/", "x", "Accept", "a", "host;host;x-amz-date", uint16(15), uint16(0), "X-Amz-Security-Token: \r\n")
 	f.Add("POST", "/", "x", "Accept", "a", "", uint16(5), uint16(1), "*")
 	f.Fuzz(func(t *testing.T, method, uri, body, name, value, list string, position, length uint16, insert string) {

@@ -145,8 +145,10 @@ func (a *authorization) checkSignature(r *http.Request, body []byte, secret, tim
 	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != payloadHash {
 		return refuse(WrongPayloadHash, "X-Amz-Content-Sha256 is not the hash of the body")
 	}
-	if r.URL.Opaque != "" {
-		return refuse(BadAuthorization, "the request line has no path")
+	// A path, or http://host/path: what else net/http reads, as sts: and CONNECT's
+	// host:443, would count as the path / here.
+	if u := r.URL; u.Opaque != "" || u.User != nil || (u.Scheme == "") != (u.Host == "") {
+		return refuse(BadAuthorization, "the request line has neither a path nor a whole URL")
 	}
 	query, err := requestQuery(r.URL.RawQuery)
 	if err != nil {
