@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -225,6 +226,10 @@ func (r *Rotator) check(ctx context.Context) error {
 	return nil
 }
 
+// partial is what an ARN may lack at its end (Secrets Manager API reference,
+// DescribeSecret).
+var partial = regexp.MustCompile(`-[A-Za-z0-9]{6}$`)
+
 // look finds a secret that may be rotated, by name or ARN.
 func (r *Rotator) look(ctx context.Context, id string) (s secret, err error) {
 	out, err := retry(ctx, r.Poll, func() (*secretsmanager.DescribeSecretOutput, error) {
@@ -234,8 +239,10 @@ func (r *Rotator) look(ctx context.Context, id string) (s secret, err error) {
 		return s, fmt.Errorf("describe the secret: %w", err)
 	}
 	s = secret{arn: aws.ToString(out.ARN), name: aws.ToString(out.Name), enabled: aws.ToBool(out.RotationEnabled), versions: out.VersionIdsToStages}
-	if s.target = r.Targets[s.arn]; s.target == nil {
-		s.target = r.Targets[s.name]
+	for _, id := range []string{s.arn, s.name, partial.ReplaceAllString(s.arn, "")} {
+		if s.target = r.Targets[id]; s.target != nil {
+			break
+		}
 	}
 	if s.target == nil {
 		return s, fmt.Errorf("the secret %s is not among those that may be rotated here", s.name)
@@ -274,7 +281,12 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 	if err := r.suits(ctx, s, now); err != nil {
 		return err
 	}
-	if _, found, err := r.value(ctx, s, e.ClientRequestToken); found || err != nil {
+	if fresh, found, err := r.value(ctx, s, e.ClientRequestToken); found || err != nil {
+		if err == nil { // somebody may have put it there by hand
+			if err = r.suits(ctx, s, value{members: fresh.members, password: now.password}); err != nil {
+				err = fmt.Errorf("the pending version: %w", err)
+			}
+		}
 		return err
 	}
 	password, err := r.leftOver(ctx, s)

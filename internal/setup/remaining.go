@@ -15,6 +15,9 @@ import (
 // Remaining is what is left to whoever runs the workload, after Apply or Plan.
 func (s *Setup) Remaining(ctx context.Context) []string {
 	all := s.remainingOfTrust(ctx)
+	if s.otherTrust {
+		all = append(all, fmt.Sprintf("see that the trust policy of role %s, which setup has not made, lets %s use it", s.Spec.Role, s.trust.describe()))
+	}
 	if s.cache != nil && len(s.cache.securityGroups) > 0 {
 		_, port, _ := net.SplitHostPort(s.cache.endpoint)
 		all = append(all, fmt.Sprintf("let the workload's security group reach the cache: aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port %s --source-group sg-OF-THE-WORKLOAD", s.cache.securityGroups[0], port))
@@ -62,5 +65,9 @@ func (s *Setup) Mine() bool {
 		role, _, _ := strings.Cut(session, "/")
 		caller = s.iamARN("role", role)
 	}
-	return s.trust.of == caller || s.trust.of == "arn:"+s.partition+":iam::"+s.account+":root"
+	of := s.trust.of // a session tells no path of its role
+	if before, name, ok := strings.Cut(of, ":role/"); ok {
+		of = before + ":role/" + name[strings.LastIndexByte(name, '/')+1:]
+	}
+	return of == caller || of == "arn:"+s.partition+":iam::"+s.account+":root"
 }
