@@ -269,6 +269,21 @@ func TestACacheStaysForThoseOfAGroupThatSetupHasNotMade(t *testing.T) {
 	}
 }
 
+// Who forgets --serverless is not told that there is nothing.
+func TestADestroyOfAnotherKindNamesTheOneThatIsThere(t *testing.T) {
+	a := newAccount(t, emulator.Config{})
+	before := a.inventory()
+	spec := setup.Spec{Cache: "orders", User: "orders-app", Serverless: true}
+	a.apply(spec)
+	whole := a.inventory()
+	other := spec
+	other.Serverless = false
+	a.says(a.setup(other).Destroy(t.Context()), "there is a serverless cache orders, and no replication group", "--serverless")
+	a.unchanged(whole)
+	a.destroy(spec)
+	a.unchanged(before)
+}
+
 // A role that is there may have a path, as those of AWS's sign-on have.
 func TestARoleWithAPathIsNamedWithIt(t *testing.T) {
 	a := newAccount(t, emulator.Config{})

@@ -122,10 +122,13 @@ func (s *Setup) begin(ctx context.Context) (err error) {
 		return explain("look at "+s.title(), err)
 	}
 	if s.cache == nil || s.cache.status == "deleting" {
-		if err := s.namesake(ctx); err != nil {
-			return err
+		if !s.leaving {
+			err = s.namesake(ctx)
 		}
 		s.cache = nil
+	}
+	if err != nil {
+		return err
 	}
 	return s.decide(ctx)
 }
@@ -177,12 +180,9 @@ func (s *Setup) decide(ctx context.Context) error {
 	return nil
 }
 
-// namesake refuses to make a cache where one of another kind has the name, which is
-// more likely meant. Who may not look at those makes it.
+// namesake is an error where a cache of another kind has the name, which is more likely
+// meant than a new one, or than to delete nothing. Who may not look at those gets none.
 func (s *Setup) namesake(ctx context.Context) error {
-	if s.leaving {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a service may have no endpoint here
 	defer cancel()
 	for _, other := range []struct {
@@ -326,6 +326,9 @@ func (s *Setup) PlanDestroy(ctx context.Context) (Plan, error) {
 		if f.there {
 			p.Steps = append(p.Steps, t.leave(f))
 		}
+	}
+	if p.Nothing() && s.cache == nil {
+		return p, s.namesake(ctx)
 	}
 	return p, nil
 }
