@@ -63,7 +63,10 @@ func (c *rotateCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	plan, err := do(ctx, c.Secret)
 	if err != nil {
-		if plan.Version != "" {
+		switch {
+		case plan.Version == "" && errors.Is(err, rotate.ErrRefused):
+			err = hinted{err, "put what works now into the secret, without a line break at its end; or see that --nodes are where the user signs in"}
+		case plan.Version != "":
 			err = hinted{err, "run it again: it goes on where it stopped; docs/rotation.md has what is left behind"}
 		}
 		return err
