@@ -356,6 +356,28 @@ func TestWhatIsUnderWayIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Somebody may delete what has just been made.
+func TestWhatGoesAwayMeanwhileIsMadeAgain(t *testing.T) {
+	a := newAccount(t, emulator.Config{StateDelay: time.Second})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	deleted := false
+	s := a.setup(setup.Spec{Cache: "orders", User: "orders-app"})
+	s.Progress = func(what string) {
+		a.heard(what)
+		switch {
+		case strings.HasSuffix(what, "orders is creating") && !deleted:
+			deleted = true
+			a.must(only(a.ElastiCache.DeleteReplicationGroup(ctx, &elasticache.DeleteReplicationGroupInput{ReplicationGroupId: aws.String("orders")})))
+		case strings.HasSuffix(what, "does not show yet"):
+			cancel()
+		}
+	}
+	if endpoint, err := s.Apply(ctx); err != nil || endpoint == "" || !deleted {
+		t.Errorf("Apply() = %q, %v", endpoint, err)
+	}
+}
+
 func TestACacheThatIsBeingMadeIsDestroyed(t *testing.T) {
 	a := newAccount(t, emulator.Config{StateDelay: time.Second})
 	before := a.inventory()

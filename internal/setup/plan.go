@@ -151,6 +151,7 @@ func (s *Setup) bring(ctx context.Context, t thing) error {
 	made, fixed, failed, odd := false, false, attempts{}, 0
 	return s.until(ctx, func() error {
 		f, err := s.look(ctx, t)
+		made = made && !f.there // what has shown and is gone again has been deleted meanwhile
 		switch {
 		case err != nil:
 			return err
