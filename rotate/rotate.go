@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -226,10 +225,6 @@ func (r *Rotator) check(ctx context.Context) error {
 	return nil
 }
 
-// partial is what an ARN may lack at its end (Secrets Manager API reference,
-// DescribeSecret).
-var partial = regexp.MustCompile(`-[A-Za-z0-9]{6}$`)
-
 // look finds a secret that may be rotated, by name or ARN.
 func (r *Rotator) look(ctx context.Context, id string) (s secret, err error) {
 	out, err := retry(ctx, r.Poll, func() (*secretsmanager.DescribeSecretOutput, error) {
@@ -239,10 +234,8 @@ func (r *Rotator) look(ctx context.Context, id string) (s secret, err error) {
 		return s, fmt.Errorf("describe the secret: %w", err)
 	}
 	s = secret{arn: aws.ToString(out.ARN), name: aws.ToString(out.Name), enabled: aws.ToBool(out.RotationEnabled), versions: out.VersionIdsToStages}
-	for _, id := range []string{s.arn, s.name, partial.ReplaceAllString(s.arn, "")} {
-		if s.target = r.Targets[id]; s.target != nil {
-			break
-		}
+	if s.target = r.Targets[s.arn]; s.target == nil {
+		s.target = r.Targets[s.name]
 	}
 	if s.target == nil {
 		return s, fmt.Errorf("the secret %s is not among those that may be rotated here", s.name)

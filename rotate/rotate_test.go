@@ -315,7 +315,7 @@ func TestRotationRefusesAPendingVersionOfAnother(t *testing.T) {
 
 func TestRotationTakesASecretByNameOrARN(t *testing.T) {
 	for _, id := range []string{secretName, secretARN} {
-		for _, allowed := range []string{secretName, secretARN, strings.TrimSuffix(secretARN, "-AbCdEf")} {
+		for _, allowed := range []string{secretName, secretARN} {
 			f, r := rig(user)
 			r.Targets = map[string]rotate.Target{allowed: r.Targets[secretName]}
 			f.start(second)

@@ -188,7 +188,8 @@ func names(arns []string) string {
 
 func (s *Setup) compareTrust(f *found, is string) {
 	want := s.trust.document(s.partition, s.account)
-	if s.otherTrust = !f.ours && !sameDocument(is, want); sameDocument(is, want) {
+	same := sameDocument(is, want)
+	if s.otherTrust = !same && !f.ours; same {
 		return
 	}
 	f.differences = append(f.differences, Difference{What: "trust policy", Is: canonical(is), Want: canonical(want), Left: !f.ours})

@@ -122,13 +122,12 @@ func (s *Setup) begin(ctx context.Context) (err error) {
 		return explain("look at "+s.title(), err)
 	}
 	if s.cache == nil || s.cache.status == "deleting" {
-		if !s.leaving {
-			err = s.namesake(ctx)
-		}
 		s.cache = nil
-	}
-	if err != nil {
-		return err
+		if !s.leaving {
+			if err := s.namesake(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	return s.decide(ctx)
 }
