@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -20,7 +21,7 @@ func (s *Setup) Remaining(ctx context.Context) []string {
 	}
 	if s.cache != nil && len(s.cache.securityGroups) > 0 {
 		_, port, _ := net.SplitHostPort(s.cache.endpoint)
-		all = append(all, fmt.Sprintf("let the workload's security group reach the cache: aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port %s --source-group sg-OF-THE-WORKLOAD", s.cache.securityGroups[0], port))
+		all = append(all, fmt.Sprintf("let the workload's security group reach the cache: aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port %s --source-group sg-OF-THE-WORKLOAD", s.cache.securityGroups[0], cmp.Or(port, "6379")))
 	} else {
 		all = append(all, "let the workload's security group reach the port of the cache, in the cache's security group")
 	}

@@ -37,6 +37,11 @@ func (s *Setup) awaitCache() string {
 // Template is the plan for another tool: cloudformation, cli (a shell script) or json
 // (the calls of the API).
 func (p Plan) Template(format string) ([]byte, error) {
+	for _, s := range p.Steps {
+		if s.busy != "" {
+			return nil, refuse("run it again once that is over", "AWS is %s the %s %s, and what it takes shows then", s.busy, s.Kind, s.Name)
+		}
+	}
 	switch format {
 	case "cloudformation":
 		return p.cloudFormation()
