@@ -181,7 +181,6 @@ func TestATemplateChangesNothingThatIsThere(t *testing.T) {
 	a.says(err, "nothing to make", "")
 }
 
-// Of a role and its policy one may be there already.
 // What AWS is at may need more than shows yet.
 func TestThereIsNoTemplateWhileAWSIsMakingTheCache(t *testing.T) {
 	a := newAccount(t, emulator.Config{StateDelay: time.Hour})
@@ -198,6 +197,7 @@ func TestThereIsNoTemplateWhileAWSIsMakingTheCache(t *testing.T) {
 	}
 }
 
+// Of a role and its policy one may be there already.
 func TestATemplateMakesTheRestOfARoleAndItsPolicy(t *testing.T) {
 	a := newAccount(t, emulator.Config{})
 	spec := kinds()[0]
