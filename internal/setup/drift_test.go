@@ -231,7 +231,7 @@ func TestWhatOthersUseStays(t *testing.T) {
 			note string
 		}{
 			"user app": {setup.Keep, "payments-users"}, "user group orders-users": {setup.Delete, ""}, "replication group orders": {setup.Delete, ""},
-			"role app": {setup.Change, "elasticache-payments-app-us-east-1"}, "policy elasticache-orders-app-us-east-1": {setup.Keep, "attached to other"},
+			"role app": {setup.Change, "elasticache-payments-app-us-east-1"}, "policy elasticache-orders-app-us-east-1": {setup.Keep, "attached to other roles or users, of which --role names the one"},
 		} {
 			if s := step(t, plan, thing); s.Action != want.Action || !strings.Contains(s.Note, want.note) {
 				t.Errorf("%s: would %s: %s", thing, s.Action, s.Note)

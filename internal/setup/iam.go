@@ -105,7 +105,7 @@ func (s *Setup) leavePolicy(ctx context.Context, f *found, p types.Policy, versi
 		others--
 	}
 	if others > 0 {
-		f.kept = "it is attached to other roles or users, of which --role takes one that apply has made: aws iam list-entities-for-policy --policy-arn " + s.policyARN() + " names them"
+		f.kept = "it is attached to other roles or users, of which --role names the one that apply gave it to: aws iam list-entities-for-policy --policy-arn " + s.policyARN() + " names them"
 		return nil
 	}
 	for _, v := range versions {
