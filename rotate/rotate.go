@@ -274,7 +274,12 @@ func (r *Rotator) create(ctx context.Context, s secret, e Event) error {
 	if err := r.suits(ctx, s, now); err != nil {
 		return err
 	}
-	if _, found, err := r.value(ctx, s, e.ClientRequestToken); found || err != nil {
+	if fresh, found, err := r.value(ctx, s, e.ClientRequestToken); found || err != nil {
+		if err == nil { // somebody may have put it there by hand
+			if err = r.suits(ctx, s, value{members: fresh.members, password: now.password}); err != nil {
+				err = fmt.Errorf("the pending version: %w", err)
+			}
+		}
 		return err
 	}
 	password, err := r.leftOver(ctx, s)

@@ -292,6 +292,27 @@ func TestRotationRefusesBadInputAndChangesNothing(t *testing.T) {
 	}
 }
 
+// Who has put a pending version there by hand may have mistaken the secret.
+func TestRotationRefusesAPendingVersionOfAnother(t *testing.T) {
+	for strategy, value := range map[int]string{
+		token:      `{"replicationGroupId":"other","authToken":"NewPassword0000000000000000000000000000"}`,
+		user:       `{"username":"other","password":"NewPassword0000000000000000000000000000"}`,
+		memoryUser: `{"username":"other","password":"NewPassword0000000000000000000000000000"}`,
+	} {
+		for by, run := range drivers {
+			f, r := rig(strategy)
+			f.start(second)
+			f.versions[second].value = &value
+			if err := run(t.Context(), f, r); err == nil || !strings.Contains(err.Error(), "the pending version: the secret is that of another") {
+				t.Errorf("%s by %s: the rotation ends with %v", strategies[strategy].name, by, err)
+			}
+			if f.modifies > 0 || f.labelled("AWSCURRENT") != first {
+				t.Error("something was changed")
+			}
+		}
+	}
+}
+
 func TestRotationTakesASecretByNameOrARN(t *testing.T) {
 	for _, id := range []string{secretName, secretARN} {
 		for _, allowed := range []string{secretName, secretARN} {

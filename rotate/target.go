@@ -1,8 +1,10 @@
 package rotate
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
@@ -23,7 +25,11 @@ const (
 // or the name of a user of MemoryDB. Users need to be told the nodes to sign in on.
 func NewTarget(kind Kind, id string, config aws.Config, login Login, nodes []string) (Target, error) {
 	for _, node := range nodes {
-		if _, _, err := net.SplitHostPort(node); err != nil {
+		host, port, err := net.SplitHostPort(node)
+		if _, bad := strconv.ParseUint(port, 10, 16); err == nil && (host == "" || bad != nil) {
+			err = errors.New(node)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("a node must be HOST:PORT: %w", err)
 		}
 	}

@@ -224,15 +224,16 @@ func TestTheTemplateSetsWhatTheFunctionReads(t *testing.T) {
 // What iam.yaml makes, made in the emulator.
 func TestTheTemplateOfIAMLetsItsRoleSignIn(t *testing.T) {
 	all, _ := templates(t, "iam.yaml")
-	for service, kind := range map[string]emulator.WorkloadKind{"pods.eks": emulator.PodIdentity, "ecs-tasks": emulator.ECS, "ec2": emulator.EC2, "lambda": emulator.Lambda, "": emulator.IRSA} {
-		t.Run(string(kind), func(t *testing.T) {
-			srv := emulator.Start(t, emulator.Config{Empty: true})
+	for service, kind := range map[string]emulator.WorkloadKind{"pods.eks": emulator.PodIdentity, "ecs-tasks": emulator.ECS, "ec2": emulator.EC2, "ec2 in China": emulator.EC2, "lambda": emulator.Lambda, "": emulator.IRSA} {
+		t.Run(service, func(t *testing.T) {
+			service, inChina := strings.CutSuffix(service, " in China")
+			srv := emulator.Start(t, emulator.Config{Empty: true, Region: map[bool]string{true: "cn-north-1"}[inChina]})
 			s := &stack{all, map[string]any{
 				"AWS::Partition": srv.Partition(), "AWS::Region": srv.Region(), "AWS::AccountId": srv.Account(),
 				"Cache": "orders", "Kind": "replicationgroup", "AccessString": "on ~* &* +@all -@dangerous", "NodeType": "cache.t4g.small",
 				"TrustedService": service, "OidcProvider": strings.TrimPrefix(srv.Issuer(), "https://"), "ServiceAccount": "shop:orders",
 				"SubnetGroup": "private", "SecurityGroups": []string{"sg-01234567"},
-			}, map[string]bool{"Irsa": service == "", "PodIdentity": service == "pods.eks"}}
+			}, map[string]bool{"Irsa": service == "", "PodIdentity": service == "pods.eks", "Ec2InChina": inChina}}
 			s.make(t, srv)
 			allowed := map[string]bool{"orders": true}
 			if kind == emulator.IRSA { // whose trust policy names the service account

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/rediam/rediam/rotate"
@@ -63,7 +64,10 @@ func (c *rotateCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	plan, err := do(ctx, c.Secret)
 	if err != nil {
-		if plan.Version != "" {
+		switch {
+		case plan.Version == "" && errors.Is(err, rotate.ErrRefused):
+			err = hinted{err, "put what works now into the secret, without a line break at its end; or see that --nodes are where the user signs in"}
+		case plan.Version != "":
 			err = hinted{err, "run it again: it goes on where it stopped; docs/rotation.md has what is left behind"}
 		}
 		return err
@@ -110,6 +114,12 @@ func (c *rotateCommand) rotator(ctx context.Context, t *terminal) (*rotate.Rotat
 	if grace == 0 {
 		grace = -1 // zero means five minutes to the package
 	}
-	return &rotate.Rotator{Secrets: secretsmanager.NewFromConfig(awsConfig), Targets: map[string]rotate.Target{c.Secret: of}, Grace: grace,
+	secrets, secret := secretsmanager.NewFromConfig(awsConfig), c.Secret
+	if strings.HasPrefix(secret, "arn:") { // which may lack its end (Secrets Manager API reference, DescribeSecret)
+		if out, err := secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &secret}); err == nil {
+			secret = aws.ToString(out.ARN)
+		}
+	}
+	return &rotate.Rotator{Secrets: secrets, Targets: map[string]rotate.Target{secret: of}, Grace: grace,
 		Poll: rotate.Poll{Every: c.Poll, Progress: func(what string) { t.say("%s", strings.ReplaceAll(what, "\n", " ")) }}}, nil
 }

@@ -279,6 +279,9 @@ func (c *setupApplyCommand) Run(running context.Context, t *terminal) error {
 		}
 	}
 	if !c.Yes && !plan.Nothing() {
+		if c.Format == "json" { // which comes at the end
+			fmt.Fprint(t.stderr, printable(planText(plan)))
+		}
 		if err := agreed(ctx, t, "make and change this?"); err != nil {
 			return err
 		}

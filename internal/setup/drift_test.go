@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/memorydb"
 	memorydbtypes "github.com/aws/aws-sdk-go-v2/service/memorydb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/rediam/rediam"
 	"github.com/rediam/rediam/emulator"
@@ -229,7 +231,7 @@ func TestWhatOthersUseStays(t *testing.T) {
 			note string
 		}{
 			"user app": {setup.Keep, "payments-users"}, "user group orders-users": {setup.Delete, ""}, "replication group orders": {setup.Delete, ""},
-			"role app": {setup.Change, "elasticache-payments-app-us-east-1"}, "policy elasticache-orders-app-us-east-1": {setup.Keep, "attached to other"},
+			"role app": {setup.Change, "elasticache-payments-app-us-east-1"}, "policy elasticache-orders-app-us-east-1": {setup.Keep, "attached to other roles or users, of which --role names the one"},
 		} {
 			if s := step(t, plan, thing); s.Action != want.Action || !strings.Contains(s.Note, want.note) {
 				t.Errorf("%s: would %s: %s", thing, s.Action, s.Note)
@@ -240,6 +242,79 @@ func TestWhatOthersUseStays(t *testing.T) {
 			t.Errorf("SET says %q", got)
 		}
 	})
+}
+
+// Those of a group that somebody else has made may have come to a cache of setup's.
+func TestACacheStaysForThoseOfAGroupThatSetupHasNotMade(t *testing.T) {
+	ctx := t.Context()
+	a := newAccount(t, emulator.Config{})
+	a.people("")
+	spec := setup.Spec{Cache: "orders", User: "orders-app"}
+	a.apply(spec)
+	a.must(only(a.ElastiCache.ModifyReplicationGroup(ctx, &elasticache.ModifyReplicationGroupInput{ReplicationGroupId: aws.String("orders"), UserGroupIdsToRemove: []string{"orders-users"}, UserGroupIdsToAdd: []string{"people"}})))
+	plan, err := a.setup(spec).PlanDestroy(ctx)
+	a.must(err)
+	if s := step(t, plan, "replication group orders"); s.Action != setup.Keep || !strings.Contains(s.Note, "lets nobody, other in: --group people") {
+		t.Errorf("it would %s the cache: %q", s.Action, s.Note)
+	}
+	a.destroy(spec)
+	if a.Cache("orders").Addr == "" {
+		t.Error("the cache is gone")
+	}
+	spec.Group = "people"
+	plan, err = a.setup(spec).PlanDestroy(ctx)
+	a.must(err)
+	if s := step(t, plan, "replication group orders"); s.Action != setup.Delete {
+		t.Errorf("it would %s the cache: %q", s.Action, s.Note)
+	}
+}
+
+// Who forgets --serverless is not told that there is nothing.
+func TestADestroyOfAnotherKindNamesTheOneThatIsThere(t *testing.T) {
+	a := newAccount(t, emulator.Config{})
+	before := a.inventory()
+	spec := setup.Spec{Cache: "orders", User: "orders-app", Serverless: true}
+	a.apply(spec)
+	whole := a.inventory()
+	other := spec
+	other.Serverless = false
+	a.says(a.setup(other).Destroy(t.Context()), "there is a serverless cache orders, and no replication group", "--serverless")
+	a.unchanged(whole)
+	a.destroy(spec)
+	a.unchanged(before)
+}
+
+// A role that is there may have a path, as those of AWS's sign-on have.
+func TestARoleWithAPathIsNamedWithIt(t *testing.T) {
+	a := newAccount(t, emulator.Config{})
+	role := "arn:aws:iam::" + a.Account() + ":role/apps/app"
+	a.must(only(a.IAM.CreateRole(t.Context(), &iam.CreateRoleInput{Path: aws.String("/apps/"), RoleName: aws.String("app"), AssumeRolePolicyDocument: aws.String(openTrust)})))
+	spec := setup.Spec{Cache: "orders", User: "orders-app", Role: "app", Trust: "ecs"}
+	s := a.setup(spec)
+	plan, err := s.Plan(t.Context())
+	a.must(err)
+	if plan.Role != role || s.RoleARN() != role {
+		t.Errorf("the role is %s and %s", plan.Role, s.RoleARN())
+	}
+	if left := strings.Join(s.Remaining(t.Context()), "\n"); !strings.Contains(left, `"taskRoleArn": "`+role+`"`) || !strings.Contains(left, "trust policy of role app, which setup has not made, lets ecs-tasks.amazonaws.com use it") {
+		t.Errorf("left is %s", left)
+	}
+}
+
+// A session's ARN does not tell the path of its role.
+func TestWhoRunsItWithARoleWithAPathIsTrusted(t *testing.T) {
+	a := newAccount(t, emulator.Config{})
+	role := "arn:aws:iam::" + a.Account() + ":role/apps/operator"
+	a.must(only(a.IAM.CreateRole(t.Context(), &iam.CreateRoleInput{Path: aws.String("/apps/"), RoleName: aws.String("operator"), AssumeRolePolicyDocument: aws.String(strings.Replace(openTrust, `"Service":"lambda.amazonaws.com"`, `"AWS":"arn:aws:iam::`+a.Account()+`:root"`, 1))})),
+		only(a.PutPolicy("all", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`)),
+		only(a.IAM.AttachRolePolicy(t.Context(), &iam.AttachRolePolicyInput{RoleName: aws.String("operator"), PolicyArn: aws.String("arn:aws:iam::" + a.Account() + ":policy/all")})))
+	sessions := sts.New(sts.Options{Region: a.Region(), BaseEndpoint: aws.String(a.URL()), Credentials: a.admin})
+	s := a.setup(setup.Spec{Cache: "orders", User: "orders-app", Trust: role})
+	s.Clients = a.clients(stscreds.NewAssumeRoleProvider(sessions, role), http.DefaultClient)
+	a.must(only(s.Plan(t.Context())))
+	if !s.Mine() {
+		t.Error("the role does not trust who runs this")
+	}
 }
 
 // The delay of AWS's answers is waited for, whatever is under way, and told.
@@ -278,6 +353,28 @@ func TestWhatIsUnderWayIsWaitedFor(t *testing.T) {
 			a.destroy(spec)
 			a.unchanged(before)
 		})
+	}
+}
+
+// Somebody may delete what has just been made.
+func TestWhatGoesAwayMeanwhileIsMadeAgain(t *testing.T) {
+	a := newAccount(t, emulator.Config{StateDelay: time.Second})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	deleted := false
+	s := a.setup(setup.Spec{Cache: "orders", User: "orders-app"})
+	s.Progress = func(what string) {
+		a.heard(what)
+		switch {
+		case strings.HasSuffix(what, "orders is creating") && !deleted:
+			deleted = true
+			a.must(only(a.ElastiCache.DeleteReplicationGroup(ctx, &elasticache.DeleteReplicationGroupInput{ReplicationGroupId: aws.String("orders")})))
+		case strings.HasSuffix(what, "does not show yet"):
+			cancel()
+		}
+	}
+	if endpoint, err := s.Apply(ctx); err != nil || endpoint == "" || !deleted {
+		t.Errorf("Apply() = %q, %v", endpoint, err)
 	}
 }
 
@@ -338,6 +435,14 @@ func TestWhatCannotBeUsedIsRefusedBeforeAnythingIsMade(t *testing.T) {
 		"a serverless cache is meant": {orders, func(a *account) {
 			a.must(only(a.ElastiCache.CreateServerlessCache(ctx, &elasticache.CreateServerlessCacheInput{ServerlessCacheName: aws.String("orders"), Engine: aws.String("valkey")})))
 		}, "there is a serverless cache orders, and no replication group", "--serverless"},
+		"a cache cluster is there": {orders, func(a *account) {
+			a.must(only(a.ElastiCache.(*elasticache.Client).CreateCacheCluster(ctx, &elasticache.CreateCacheClusterInput{CacheClusterId: aws.String("orders"), Engine: aws.String("redis"), CacheNodeType: aws.String("cache.t4g.small"), NumCacheNodes: aws.Int32(1)})))
+		}, "cache cluster orders, which can have no users", "another name"},
+		"a node is named":              {with(func(s *setup.Spec) { s.Cache = "orders-001" }), group(func(*elasticache.CreateReplicationGroupInput) {}), "orders-001 is a node of the replication group orders", "--cache orders"},
+		"a trust of another partition": {with(func(s *setup.Spec) { s.Trust = "arn:aws-cn:iam::123456789012:role/app" }), nothing, "another partition", "arn:aws:"},
+		"a user for Valkey": {with(func(s *setup.Spec) { s.Engine = "redis" }), func(a *account) {
+			a.must(only(a.ElastiCache.CreateUser(ctx, &elasticache.CreateUserInput{UserId: aws.String("orders-app"), UserName: aws.String("orders-app"), Engine: aws.String("valkey"), AccessString: aws.String("on ~* +@all"), AuthenticationMode: &types.AuthenticationMode{Type: types.InputAuthenticationTypeIam}})))
+		}, "user orders-app is for Valkey", "--user"},
 		"a cluster is meant": {orders, func(a *account) {
 			a.must(only(a.MemoryDB.CreateCluster(ctx, &memorydb.CreateClusterInput{ClusterName: aws.String("orders"), NodeType: aws.String("db.t4g.small"), ACLName: aws.String("open-access")})))
 		}, "there is a MemoryDB cluster orders", "--service memorydb"},
@@ -356,7 +461,7 @@ func TestWhatCannotBeUsedIsRefusedBeforeAnythingIsMade(t *testing.T) {
 		"a default user who is on": {with(func(s *setup.Spec) { s.Engine = "redis" }), user(elasticache.CreateUserInput{UserId: aws.String("orders-default"), UserName: aws.String("default"), AccessString: aws.String("on ~* +@all"), AuthenticationMode: password}), "not a user default who is off", "--group"},
 		"a policy of somebody else": {with(func(s *setup.Spec) { s.Trust = "ecs" }), func(a *account) {
 			a.must(only(a.PutPolicy("elasticache-orders-orders-app-us-east-1", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`)))
-		}, "another than a sign-in needs", "rename"},
+		}, "another than a sign-in needs", "delete it if nobody"},
 		"an instance profile of somebody else": {with(func(s *setup.Spec) { s.Trust = "ec2" }), func(a *account) {
 			a.must(only(a.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("more"), AssumeRolePolicyDocument: aws.String(openTrust)})),
 				only(a.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("orders-app")})),

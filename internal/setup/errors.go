@@ -70,7 +70,11 @@ var notAuthorized = regexp.MustCompile(`is not authorized to perform: ([a-z0-9-]
 func hintFor(err error, answered smithy.APIError) string {
 	switch c := code(answered); {
 	case c == "AccessDenied" || c == "UnauthorizedOperation":
-		return "add this statement to the policies of who runs it: " + missing(err, answered.ErrorMessage()) + "; then " + goesOn
+		trusted := ""
+		if strings.Contains(answered.ErrorMessage(), "sts:AssumeRole") { // AWS says no more if the trust policy is in the way
+			trusted = ", and see that the role is there and trusts them"
+		}
+		return "add this statement to the policies of who runs it: " + missing(err, answered.ErrorMessage()) + trusted + "; then " + goesOn
 	case strings.Contains(c, "Quota") || c == "LimitExceeded":
 		return "delete what is no longer needed, or ask for more in Service Quotas; then " + goesOn
 	case c == "ExpiredToken" || c == "InvalidClientTokenId" || c == "UnrecognizedClient" || c == "SignatureDoesNotMatch":

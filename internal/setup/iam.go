@@ -71,7 +71,7 @@ func (s *Setup) policy() thing {
 			switch {
 			case sameDocument(is, document):
 			case !f.ours:
-				f.refused = refuse("rename or delete it", "policy %s is there, setup has not made it, and it is another than a sign-in needs", name)
+				f.refused = refuse("delete it if nobody needs it, or name another user with --user", "policy %s is there, setup has not made it for this cache, and it is another than a sign-in needs", name)
 			default:
 				f.differences = []Difference{{What: "document", Is: is, Want: document}}
 				if len(versions.Versions) >= maxVersions {
@@ -105,7 +105,7 @@ func (s *Setup) leavePolicy(ctx context.Context, f *found, p types.Policy, versi
 		others--
 	}
 	if others > 0 {
-		f.kept = "it is attached to other roles or users: aws iam list-entities-for-policy --policy-arn " + s.policyARN() + " names them"
+		f.kept = "it is attached to other roles or users, of which --role names the one that apply gave it to: aws iam list-entities-for-policy --policy-arn " + s.policyARN() + " names them"
 		return nil
 	}
 	for _, v := range versions {
@@ -156,7 +156,7 @@ func (s *Setup) role() thing {
 		if err != nil {
 			return f, err
 		}
-		f.there, f.ours = true, s.oursInIAM(out.Role.Tags)
+		f.there, f.ours, s.roleARN = true, s.oursInIAM(out.Role.Tags), aws.ToString(out.Role.Arn)
 		attached, err := s.attached(ctx)
 		if err != nil {
 			return f, err
@@ -188,10 +188,11 @@ func names(arns []string) string {
 
 func (s *Setup) compareTrust(f *found, is string) {
 	want := s.trust.document(s.partition, s.account)
-	if sameDocument(is, want) {
+	same := sameDocument(is, want)
+	if s.otherTrust = !same && !f.ours; same {
 		return
 	}
-	f.differences = append(f.differences, Difference{What: "trust policy", Is: canonical(is), Want: want, Left: !f.ours})
+	f.differences = append(f.differences, Difference{What: "trust policy", Is: canonical(is), Want: canonical(want), Left: !f.ours})
 	if f.ours {
 		f.fix = append(f.fix, iamCall("UpdateAssumeRolePolicy", s.Clients.IAM.UpdateAssumeRolePolicy, &iam.UpdateAssumeRolePolicyInput{RoleName: &s.Spec.Role, PolicyDocument: &want}))
 	}

@@ -76,7 +76,7 @@ type Step struct {
 	Note        string       `json:"note,omitempty"`
 	Calls       []Call       `json:"calls,omitempty"`
 
-	await string
+	await, busy string
 }
 
 // A Difference is between what is and what is wanted.
@@ -88,7 +88,7 @@ type Difference struct {
 }
 
 func (t thing) step(f found) Step {
-	s := Step{Kind: t.kind, Name: t.name, Action: None, Adopted: f.there && !f.ours, Differences: f.differences, Note: f.note, Calls: f.fix, await: t.await}
+	s := Step{Kind: t.kind, Name: t.name, Action: None, Adopted: f.there && !f.ours, Differences: f.differences, Note: f.note, Calls: f.fix, await: t.await, busy: f.busy}
 	switch {
 	case !f.there || f.busy == "deleting":
 		s.Action, s.Adopted, s.Differences, s.Calls = Make, false, t.wants, append([]Call{t.create}, t.then...)
@@ -151,6 +151,7 @@ func (s *Setup) bring(ctx context.Context, t thing) error {
 	made, fixed, failed, odd := false, false, attempts{}, 0
 	return s.until(ctx, func() error {
 		f, err := s.look(ctx, t)
+		made = made && !f.there // what has shown and is gone again has been deleted meanwhile
 		switch {
 		case err != nil:
 			return err

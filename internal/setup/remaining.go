@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -15,9 +16,12 @@ import (
 // Remaining is what is left to whoever runs the workload, after Apply or Plan.
 func (s *Setup) Remaining(ctx context.Context) []string {
 	all := s.remainingOfTrust(ctx)
+	if s.otherTrust {
+		all = append(all, fmt.Sprintf("see that the trust policy of role %s, which setup has not made, lets %s use it", s.Spec.Role, s.trust.describe()))
+	}
 	if s.cache != nil && len(s.cache.securityGroups) > 0 {
 		_, port, _ := net.SplitHostPort(s.cache.endpoint)
-		all = append(all, fmt.Sprintf("let the workload's security group reach the cache: aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port %s --source-group sg-OF-THE-WORKLOAD", s.cache.securityGroups[0], port))
+		all = append(all, fmt.Sprintf("let the workload's security group reach the cache: aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port %s --source-group sg-OF-THE-WORKLOAD", s.cache.securityGroups[0], cmp.Or(port, "6379")))
 	} else {
 		all = append(all, "let the workload's security group reach the port of the cache, in the cache's security group")
 	}
@@ -62,5 +66,9 @@ func (s *Setup) Mine() bool {
 		role, _, _ := strings.Cut(session, "/")
 		caller = s.iamARN("role", role)
 	}
-	return s.trust.of == caller || s.trust.of == "arn:"+s.partition+":iam::"+s.account+":root"
+	of := s.trust.of // a session tells no path of its role
+	if before, name, ok := strings.Cut(of, ":role/"); ok {
+		of = before + ":role/" + name[strings.LastIndexByte(name, '/')+1:]
+	}
+	return of == caller || of == "arn:"+s.partition+":iam::"+s.account+":root"
 }

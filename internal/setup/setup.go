@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/rediam/rediam"
@@ -44,6 +45,8 @@ type Setup struct {
 	// withDefault is whether the group is to have a user default who is off.
 	withDefault bool
 	engine      string // of the user and the group
+	roleARN     string // of a role that is there, which may have a path
+	otherTrust  bool   // that role is not setup's, and trusts otherwise
 	leaving     bool   // to destroy
 }
 
@@ -112,14 +115,19 @@ func (s *Setup) begin(ctx context.Context) (err error) {
 		return explain("ask whose the credentials are", err)
 	}
 	s.caller, s.account, s.partition = aws.ToString(who.Arn), aws.ToString(who.Account), strings.Split(aws.ToString(who.Arn)+":aws", ":")[1]
+	if s.Assumable() && !strings.HasPrefix(s.trust.of, "arn:"+s.partition+":") {
+		return refuse("ARNs of this account begin with arn:"+s.partition+":", "the trust is for %s, which is in another partition of AWS", s.trust.of)
+	}
 	if s.cache, err = s.redis.cache(ctx, s.Spec.Cache); err != nil {
 		return explain("look at "+s.title(), err)
 	}
 	if s.cache == nil || s.cache.status == "deleting" {
-		if err := s.namesake(ctx); err != nil {
-			return err
-		}
 		s.cache = nil
+		if !s.leaving {
+			if err := s.namesake(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	return s.decide(ctx)
 }
@@ -171,12 +179,9 @@ func (s *Setup) decide(ctx context.Context) error {
 	return nil
 }
 
-// namesake refuses to make a cache where one of another kind has the name, which is
-// more likely meant. Who may not look at those makes it.
+// namesake is an error where a cache of another kind has the name, which is more likely
+// meant than a new one, or than to delete nothing. Who may not look at those gets none.
 func (s *Setup) namesake(ctx context.Context) error {
-	if s.leaving {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a service may have no endpoint here
 	defer cancel()
 	for _, other := range []struct {
@@ -195,7 +200,17 @@ func (s *Setup) namesake(ctx context.Context) error {
 			return refuse(other.flag+"; for a new cache choose another name", "there is a %s %s, and no %s of the name", other.kind, s.Spec.Cache, s.Spec.kind())
 		}
 	}
-	return nil
+	if s.Spec.kind() != ReplicationGroup {
+		return nil
+	}
+	out, err := s.Clients.ElastiCache.DescribeCacheClusters(ctx, &elasticache.DescribeCacheClustersInput{CacheClusterId: &s.Spec.Cache})
+	if err != nil || len(out.CacheClusters) == 0 {
+		return nil
+	}
+	if of := aws.ToString(out.CacheClusters[0].ReplicationGroupId); of != "" {
+		return refuse("--cache "+of+" means that one", "%s is a node of the replication group %s", s.Spec.Cache, of)
+	}
+	return refuse("choose another name for a new replication group, and take the clients over to it", "there is a cache cluster %s, which can have no users, and no replication group of the name", s.Spec.Cache)
 }
 
 // derived is a name that begins with another, no longer than AWS takes.
@@ -237,7 +252,7 @@ func (s *Setup) RoleARN() string {
 	if s.trust == nil {
 		return ""
 	}
-	return s.iamARN("role", s.Spec.Role)
+	return cmp.Or(s.roleARN, s.iamARN("role", s.Spec.Role))
 }
 
 // tags is what every thing is made with.
@@ -254,7 +269,7 @@ func (s *Setup) Plan(ctx context.Context) (Plan, error) {
 	if err := s.begin(ctx); err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN(), Role: s.RoleARN(), Steps: []Step{}}
+	p := Plan{Account: s.account, Region: s.Region, Cache: s.CacheARN(), User: s.UserARN(), Steps: []Step{}}
 	for _, t := range s.things() {
 		f, err := s.look(ctx, t)
 		if err != nil {
@@ -265,6 +280,7 @@ func (s *Setup) Plan(ctx context.Context) (Plan, error) {
 		}
 		p.Steps = append(p.Steps, t.step(f))
 	}
+	p.Role = s.RoleARN()
 	return p, nil
 }
 
@@ -309,6 +325,9 @@ func (s *Setup) PlanDestroy(ctx context.Context) (Plan, error) {
 		if f.there {
 			p.Steps = append(p.Steps, t.leave(f))
 		}
+	}
+	if p.Nothing() && s.cache == nil {
+		return p, s.namesake(ctx)
 	}
 	return p, nil
 }

@@ -14,29 +14,34 @@ import (
 
 func (s *Setup) awaitUser(id string) string {
 	if s.Spec.kind() == Cluster {
-		return "memorydb describe-users --user-name " + id + " --query Users[0].Status"
+		return "memorydb describe-users --user-name " + id + " --query 'Users[0].Status'"
 	}
-	return "elasticache describe-users --user-id " + id + " --query Users[0].Status"
+	return "elasticache describe-users --user-id " + id + " --query 'Users[0].Status'"
 }
 
 func (s *Setup) awaitGroup(id string) string {
 	if s.Spec.kind() == Cluster {
-		return "memorydb describe-acls --acl-name " + id + " --query ACLs[0].Status"
+		return "memorydb describe-acls --acl-name " + id + " --query 'ACLs[0].Status'"
 	}
-	return "elasticache describe-user-groups --user-group-id " + id + " --query UserGroups[0].Status"
+	return "elasticache describe-user-groups --user-group-id " + id + " --query 'UserGroups[0].Status'"
 }
 
 func (s *Setup) awaitCache() string {
 	return fmt.Sprintf(map[Kind]string{
-		ReplicationGroup: "elasticache describe-replication-groups --replication-group-id %s --query ReplicationGroups[0].Status",
-		ServerlessCache:  "elasticache describe-serverless-caches --serverless-cache-name %s --query ServerlessCaches[0].Status",
-		Cluster:          "memorydb describe-clusters --cluster-name %s --query Clusters[0].Status",
+		ReplicationGroup: "elasticache describe-replication-groups --replication-group-id %s --query 'ReplicationGroups[0].Status'",
+		ServerlessCache:  "elasticache describe-serverless-caches --serverless-cache-name %s --query 'ServerlessCaches[0].Status'",
+		Cluster:          "memorydb describe-clusters --cluster-name %s --query 'Clusters[0].Status'",
 	}[s.Spec.kind()], s.Spec.Cache)
 }
 
 // Template is the plan for another tool: cloudformation, cli (a shell script) or json
 // (the calls of the API).
 func (p Plan) Template(format string) ([]byte, error) {
+	for _, s := range p.Steps {
+		if s.busy != "" {
+			return nil, refuse("run it again once that is over", "AWS is %s the %s %s, and what it takes shows then", s.busy, s.Kind, s.Name)
+		}
+	}
 	switch format {
 	case "cloudformation":
 		return p.cloudFormation()
@@ -61,7 +66,7 @@ func indented(v any) ([]byte, error) {
 }
 
 const scriptHead = `#!/bin/sh
-# Made by rediam setup for %s.
+# Made by rediam setup for %s, for one run: if it stops, have it made anew for the rest.
 set -eu
 export AWS_REGION=%[2]s AWS_DEFAULT_REGION=%[2]s AWS_PAGER=
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
@@ -178,6 +179,22 @@ func TestATemplateChangesNothingThatIsThere(t *testing.T) {
 	a.must(err)
 	_, err = plan.Template("cloudformation")
 	a.says(err, "nothing to make", "")
+}
+
+// What AWS is at may need more than shows yet.
+func TestThereIsNoTemplateWhileAWSIsMakingTheCache(t *testing.T) {
+	a := newAccount(t, emulator.Config{StateDelay: time.Hour})
+	a.must(only(a.ElastiCache.CreateServerlessCache(t.Context(), &elasticache.CreateServerlessCacheInput{ServerlessCacheName: aws.String("orders"), Engine: aws.String("valkey"), SecurityGroupIds: []string{"sg-1"}})))
+	s := a.setup(setup.Spec{Cache: "orders", User: "orders-app", Serverless: true})
+	plan, err := s.Plan(t.Context())
+	a.must(err)
+	for _, format := range []string{"cloudformation", "cli", "json"} {
+		_, err = plan.Template(format)
+		a.says(err, "AWS is creating the serverless cache orders", "run it again")
+	}
+	if left := strings.Join(s.Remaining(t.Context()), "\n"); !strings.Contains(left, "--port 6379 ") {
+		t.Errorf("left is %s", left)
+	}
 }
 
 // Of a role and its policy one may be there already.

@@ -114,6 +114,9 @@ func (s *Setup) appUser() thing {
 			if is.name != u.id {
 				f.refused = refuse("name another with --user: ElastiCache signs in with IAM none whose id and name differ, and neither can be changed", "the user with the id %s has the name %s", u.id, is.name)
 			}
+			if is.engine == "valkey" && s.engine == "redis" && !s.leaving { // the other way round goes (ElastiCache user guide, "Role-Based Access Control")
+				f.refused = refuse("name another with --user", "user %s is for Valkey, and %s %s for Redis OSS", u.id, s.groupWord(), s.groupID)
+			}
 			f.kept = s.elsewhere(is.groups)
 			if f.ours && f.kept == "" {
 				f.remove = []Call{s.redis.deleteUser(u.id)}
@@ -196,6 +199,17 @@ func (s *Setup) sharedBy(ctx context.Context, g group) (string, error) {
 		return "", nil
 	}
 	return fmt.Sprintf("%s %s has the users %s too", s.groupWord(), s.groupID, strings.Join(others, ", ")), nil
+}
+
+// lostBy names who would lose a cache of setup's with whoever is in its group, which
+// somebody else has made: they may have come to it since. Who names that group knows.
+func (s *Setup) lostBy(ctx context.Context, g group) (string, error) {
+	ours, err := s.ours(ctx, g.arn)
+	others := slices.DeleteFunc(slices.Clone(g.users), func(u string) bool { return u == s.Spec.User || u == s.defaultID() })
+	if err != nil || ours || len(others) == 0 || s.Spec.Group != "" {
+		return "", err
+	}
+	return fmt.Sprintf("%s %s, which setup has not made, lets %s in: --group %s deletes it nevertheless", s.groupWord(), g.id, strings.Join(others, ", "), g.id), nil
 }
 
 // userGroup is the user group or ACL, into which the user is put if it is there.
@@ -312,7 +326,10 @@ func (s *Setup) leaveCache(ctx context.Context, f *found, is cache) error {
 		return err
 	}
 	if g != nil {
-		if f.kept, err = s.sharedBy(ctx, *g); f.kept != "" || err != nil {
+		if f.kept, err = s.sharedBy(ctx, *g); err == nil && f.kept == "" && f.ours && slices.Contains(is.groups, g.id) {
+			f.kept, err = s.lostBy(ctx, *g)
+		}
+		if f.kept != "" || err != nil {
 			return err
 		}
 	}
