@@ -96,6 +96,7 @@ func FuzzHandler(f *testing.F) {
 			sign(t, r, body, key, service, w.Now())
 		}
 		r.Header.Set("Content-Length", strconv.Itoa(len(body))) // signed, and a server finds it there
+		r.RequestURI = r.URL.RequestURI()
 		recorder := httptest.NewRecorder()
 		handler.ServeHTTP(recorder, r)
 		answer := recorder.Body.String()
