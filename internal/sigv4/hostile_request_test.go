@@ -158,6 +158,7 @@ func TestRefusesHostileRequests(t *testing.T) {
 		{"a host alone in the request line", strings.Replace(message{"CONNECT", "/", "", whoAmI().headers, ""}.wire(), "CONNECT / ", "CONNECT sts.example ", 1), sigv4.BadAuthorization},
 		{"a scheme that is not http", swap("POST / ", "POST ftp://sts.example/ "), sigv4.BadAuthorization},
 		{"the user of an empty name in the request line", swap("POST / ", "POST http://@sts.example/ "), sigv4.BadAuthorization},
+		{"a host that is part of the path", strings.Replace(message{"POST", "/y", "", [][2]string{{"Host", "/x"}, {"X-Amz-Date", c}}, ""}.wire(), "POST /y ", "POST http:///x/y ", 1), sigv4.BadAuthorization},
 		{"a path that is not encoded as it was", strings.Replace(message{"POST", "/%22", "", whoAmI().headers, ""}.wire(), "/%22", `/"`, 1), sigv4.WrongSignature},
 		{"a path of another encoding of é", strings.Replace(message{"POST", "/%C3%A9", "", whoAmI().headers, ""}.wire(), "/%C3%A9", "/é", 1), sigv4.WrongSignature},
 		{"a path that became a fragment", strings.Replace(message{"POST", "/%23a", "", whoAmI().headers, ""}.wire(), "/%23a", "/#a", 1), sigv4.WrongSignature},

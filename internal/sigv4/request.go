@@ -147,7 +147,10 @@ func (a *authorization) checkSignature(r *http.Request, body []byte, secret, tim
 	}
 	// The request line as it came: in r.URL several are one, such as /" and /%22, or
 	// sts: and CONNECT's sts.example:443 and /.
-	target, whole := strings.CutPrefix(r.RequestURI, "http://"+r.Host)
+	target, whole := r.RequestURI, false
+	if r.URL.Host != "" {
+		target, whole = strings.CutPrefix(target, "http://"+r.URL.Host)
+	}
 	path, rawQuery, _ := strings.Cut(target, "?")
 	if path == "" && whole {
 		path = "/"
