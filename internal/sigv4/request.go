@@ -31,8 +31,8 @@ const (
 // A Signed is what a verified request was signed with.
 type Signed struct{ AccessKey, Region, Service string }
 
-// VerifyRequest checks the Authorization header of a request to an AWS API,
-// whose body has been read into body, at now. Everything that could change the
+// VerifyRequest checks the Authorization header of a request to an AWS API as a
+// server has received it, whose body has been read into body, at now. Everything that could change the
 // request's meaning must be under the signature: method, path, query, host, body
 // and every x-amz- header. Signatures in the query string are not accepted. The
 // error is a *Refusal.
