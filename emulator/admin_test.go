@@ -165,6 +165,13 @@ func TestATokenOpensOneConnectionIfSoConfigured(t *testing.T) {
 	if e := last(t, srv); e.Reason != "token-reused" {
 		t.Errorf("event %+v", e)
 	}
+	first, rest, _ := strings.Cut(strings.Replace(password, "/?", "?", 1), "&")
+	name, parameter, _ := strings.Cut(first, "?")
+	for _, same := range []string{name + "/?" + rest + "&" + parameter, name + "?" + parameter + "&" + rest, strings.Replace(password, "-", "%2D", 1), strings.Replace(password, "%2F", "%2f", 1)} {
+		if got := attempt(t, srv, same); same == password || got != wrongPass || last(t, srv).Reason != "token-reused" {
+			t.Errorf("the same token in other words: %q, event %+v", got, last(t, srv))
+		}
+	}
 	another := token(t, srv, func(s *rediam.Signer) { s.TTL = time.Minute })
 	if got := attempt(t, srv, another); got != ok {
 		t.Errorf("another token: %q", got)

@@ -27,7 +27,13 @@ func (c *proxyCommand) serveAdmin(targets []*served) (stop func() error, err err
 	if err != nil {
 		return nil, fmt.Errorf("--admin: %w", err)
 	}
-	server := &http.Server{Handler: adminPages(targets), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{
+		Handler:        adminPages(targets),
+		ReadTimeout:    10 * time.Second,
+		WriteTimeout:   time.Minute,
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 16 << 10,
+	}
 	go server.Serve(listener)
 	return server.Close, nil
 }

@@ -54,6 +54,9 @@ func FuzzHandler(f *testing.F) {
 	f.Add("memorydb", `{"ClusterName":"m","NodeType":"n","ACLName":"a","NumShards":3}`, "AmazonMemoryDB.CreateCluster", "")
 	f.Add("memorydb", `{"ShowShardDetails":true,"MaxResults":1,"NextToken":"m"}`, "AmazonMemoryDB.DescribeClusters", "")
 	f.Add("memorydb", `{"ResourceArn":"arn:aws:memorydb:us-east-1:123456789012:user/a","TagKeys":[]}`, "AmazonMemoryDB.UntagResource", "")
+	f.Add("ec2/", "Action=DescribeInstances", "", "")
+	f.Add("memorydb,", "{}", "", "")
+	f.Add("sts", "Action=Signature", "", "")
 	f.Add("", "", ".", "%zz")
 	w := world.New("", "")
 	issuer, err := federation.NewIssuer()
@@ -96,26 +99,32 @@ func FuzzHandler(f *testing.F) {
 			sign(t, r, body, key, service, w.Now())
 		}
 		r.Header.Set("Content-Length", strconv.Itoa(len(body))) // signed, and a server finds it there
+		r.RequestURI = r.URL.RequestURI()
 		recorder := httptest.NewRecorder()
 		handler.ServeHTTP(recorder, r)
 		answer := recorder.Body.String()
 		switch recorder.Code {
 		case 200, 400, 403, 404, 409, 412, 413:
+		case 401: // of EC2, for a signature: that of a service such as ec2/ does not read so
+			if service == "ec2" || !strings.Contains(answer, "AuthFailure") {
+				t.Errorf("service %q: %s", service, answer)
+			}
 		default:
 			t.Errorf("status %d: %s", recorder.Code, answer)
 		}
 		var document any = &struct{ XMLName xml.Name }{}
 		err := xml.Unmarshal([]byte(answer), document)
-		if target != "" || service == "memorydb" {
+		inJSON := recorder.Header().Get("Content-Type") == "application/x-amz-json-1.1"
+		if inJSON {
 			err = json.Unmarshal([]byte(answer), &document)
 		}
-		if err != nil || len(answer) > 1<<20 || strings.Contains(answer, string(key.Secret)) {
+		if (target != "" || service == "memorydb") && !inJSON || err != nil || len(answer) > 1<<20 || strings.Contains(answer, string(key.Secret)) {
 			t.Errorf("%v in %s", err, answer)
 		}
 		if service == "" && recorder.Code == 200 && !strings.Contains(answer, "<SubjectFromWebIdentityToken>me</SubjectFromWebIdentityToken>") {
 			t.Errorf("%q gets %s", body, answer)
 		}
-		if service == "sts" && target == "" && query == "" && strings.Contains(answer, "Signature") {
+		if service == "sts" && target == "" && query == "" && (strings.Contains(answer, "Signature</Code>") || strings.Contains(answer, "SignatureDoesNotMatch</Code>")) {
 			t.Errorf("service %q, body %q: %s", service, body, answer)
 		}
 	})

@@ -2,17 +2,21 @@ package gate
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/rediam/rediam/internal/sigv4"
 )
 
 // reasonReused is the reason for a token that has been used before, where that is
 // refused.
 const reasonReused = "token-reused"
 
-// used remembers tokens by their hash until they have expired. AWS forbids no
-// reuse: within its 15 minutes a token opens any number of connections.
+// used remembers tokens until they have expired, by the hash of what they say: the
+// same signature can be printed in several ways. AWS forbids no reuse: within its
+// 15 minutes a token opens any number of connections.
 type used struct {
 	mu    sync.Mutex // guards below
 	until map[[sha256.Size]byte]time.Time
@@ -20,8 +24,8 @@ type used struct {
 }
 
 // first notes a token and is whether it had not been noted before.
-func (u *used) first(token string, now, expires time.Time) bool {
-	hash := sha256.Sum256([]byte(token))
+func (u *used) first(token sigv4.Claims, now time.Time) bool {
+	hash := sha256.Sum256(fmt.Appendf(nil, "%#v", token))
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.until == nil {
@@ -32,6 +36,6 @@ func (u *used) first(token string, now, expires time.Time) bool {
 		u.sweep = now.Add(time.Minute)
 	}
 	_, again := u.until[hash]
-	u.until[hash] = expires
+	u.until[hash] = token.Expires
 	return !again
 }

@@ -103,7 +103,7 @@ func (g *Gate) verifyToken(e *Event, cache world.Cache, user, token string) (wor
 	if errors.As(err, &refusal) {
 		return key, e.refuse(string(refusal.Reason), refusal.Detail)
 	}
-	if g.OneTime && !g.used.first(token, g.World.Now(), claims.Expires) {
+	if g.OneTime && !g.used.first(claims, g.World.Now()) {
 		return key, e.refuse(reasonReused, "the token has been used before")
 	}
 	return key, true

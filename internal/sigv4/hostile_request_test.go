@@ -97,6 +97,11 @@ func received(wire string) (r *http.Request, body string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
+	for name := range r.Header {
+		if strings.Contains(name, " ") { // a server refuses it, ReadRequest does not
+			return nil, "", errors.New("invalid header name")
+		}
+	}
 	raw, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		return nil, "", err
@@ -109,6 +114,7 @@ func TestAcceptsRequestsOfAnIndependentSigner(t *testing.T) {
 	for name, m := range map[string]message{
 		"a form":             whoAmI(),
 		"a path":             {"GET", "/a%20b/c%2Fd/~e/(f)", "", whoAmI().headers, ""},
+		"a path as it is":    {"GET", "/é\"<#^", "", whoAmI().headers, ""},
 		"a query":            {"GET", "/?b=2&a=1%202&a=0&c-d=~&c=&a=+", "", whoAmI().headers, ""},
 		"blanks":             whoAmI().with("X-Amz-Meta", "a    b\tc "),
 		"a header twice":     whoAmI().with("Accept", "a").with("Accept", "b,  c"),
@@ -150,6 +156,13 @@ func TestRefusesHostileRequests(t *testing.T) {
 		{"a scheme and an empty host", swap("POST / ", "POST sts:/// "), sigv4.BadAuthorization},
 		{"a user in the request line", swap("POST / ", "POST http://user@sts.example/ "), sigv4.BadAuthorization},
 		{"a host alone in the request line", strings.Replace(message{"CONNECT", "/", "", whoAmI().headers, ""}.wire(), "CONNECT / ", "CONNECT sts.example ", 1), sigv4.BadAuthorization},
+		{"a scheme that is not http", swap("POST / ", "POST ftp://sts.example/ "), sigv4.BadAuthorization},
+		{"the user of an empty name in the request line", swap("POST / ", "POST http://@sts.example/ "), sigv4.BadAuthorization},
+		{"a host that is part of the path", strings.Replace(message{"POST", "/y", "", [][2]string{{"Host", "/x"}, {"X-Amz-Date", c}}, ""}.wire(), "POST /y ", "POST http:///x/y ", 1), sigv4.BadAuthorization},
+		{"a path that is not encoded as it was", strings.Replace(message{"POST", "/%22", "", whoAmI().headers, ""}.wire(), "/%22", `/"`, 1), sigv4.WrongSignature},
+		{"a path of another encoding of é", strings.Replace(message{"POST", "/%C3%A9", "", whoAmI().headers, ""}.wire(), "/%C3%A9", "/é", 1), sigv4.WrongSignature},
+		{"a path that became a fragment", strings.Replace(message{"POST", "/%23a", "", whoAmI().headers, ""}.wire(), "/%23a", "/#a", 1), sigv4.WrongSignature},
+		{"a slash that is encoded, beside what should be", strings.Replace(message{"POST", "//%22", "", whoAmI().headers, ""}.wire(), "//%22", `/%2f"`, 1), sigv4.WrongSignature},
 		{"an encoded path", swap("POST / ", "POST /%2e "), sigv4.WrongSignature},
 		{"a path of two slashes", swap("POST / ", "POST // "), sigv4.WrongSignature},
 		{"a query", swap("POST / ", "POST /?Action=CreateUser "), sigv4.WrongSignature},
@@ -167,7 +180,7 @@ func TestRefusesHostileRequests(t *testing.T) {
 		{"a signed header removed", swap("Content-Type: application/x-www-form-urlencoded\r\n", ""), sigv4.WrongSignature},
 		{"a blank that is none", strings.Replace(whoAmI().with("X-Amz-Meta", "a b").wire(), "a b", "a\u00a0b", 1), sigv4.WrongSignature},
 		{"a signed value split over two headers", strings.Replace(whoAmI().with("X-Amz-Meta", "a,b").wire(), "a,b", "a\r\nX-Amz-Meta: b", 1), sigv4.UnsignedHeader},
-		{"a blank before a header's colon", swap("X-Amz-Date:", "X-Amz-Date :"), sigv4.UnsignedHeader},
+		{"a blank before a header's colon", swap("X-Amz-Date:", "X-Amz-Date :"), ""},
 		{"a folded header", swap("Host:", "X-Amz-Target: A.\r\n B\r\nHost:"), sigv4.UnsignedHeader},
 		{"a bare line end in a header", swap("Host:", "Accept: a\nX-Amz-Target: A.B\r\nHost:"), sigv4.UnsignedHeader},
 		{"host is not signed", listed("content-type;x-amz-date"), sigv4.UnsignedHeader},
@@ -227,7 +240,7 @@ func authentic(r *http.Request, body string) bool {
 		fields[name] = value
 	}
 	list := strings.Split(fields["SignedHeaders"], ";")
-	values := map[string][]string{"host": {r.Host}}
+	values := map[string][]string{"host": {oneBlank(r.Host)}}
 	for name, given := range r.Header {
 		name = strings.ToLower(name)
 		if strings.HasPrefix(name, "x-amz-") && !slices.Contains(list, name) {
@@ -264,14 +277,17 @@ func authentic(r *http.Request, body string) bool {
 func FuzzVerifyRequest(f *testing.F) {
 	f.Add("POST", "/", "Action=A", "X-Amz-Target", "A.B", "", uint16(0), uint16(0), "")
 	f.Add("GET", "/a%20b//c?b=2&a=1+2", "", "Accept", " a   b ", "", uint16(4), uint16(1), "%2f")
-	f.Add("POST", "/", "x", "X-Amz-Meta", "a,b", "host;x-amz-date;x-amz-meta", uint16(40), uint16(0), "X-Amz-Meta: b\r\n")
-	f.Add("POST", "/", "x", "Accept", "a", "", uint16(15), uint16(0), "Transfer-Encoding: chunked\r\n")
+	f.Add("POST", "/", "x", "X-Amz-Meta", "a,b", "host;x-amz-date;x-amz-meta", uint16(36), uint16(0), "X-Amz-Meta: b\r\n")
+	f.Add("POST", "/", "x", "Accept", "a", "", uint16(17), uint16(0), "Transfer-Encoding: chunked\r\n")
 	f.Add("POST", "/", "x", "Accept", "a", "", uint16(5), uint16(1), "http://iam.example/")
 	f.Add("POST", "/", "x", "Accept", "a", "", uint16(5), uint16(1), "sts:x")
 	f.Add("POST", "/", "x", "Accept", "a", "", uint16(5), uint16(1), "sts:")
 	f.Add("CONNECT", "/", "x", "Accept", "a", "", uint16(8), uint16(1), "sts.example")
-	f.Add("POST", "/", "x", "Accept", "a", "host;host;x-amz-date", uint16(15), uint16(0), "X-Amz-Security-Token: \r\n")
+	f.Add("POST", "/", "x", "Accept", "a", "host;host;x-amz-date", uint16(17), uint16(0), "X-Amz-Security-Token: \r\n")
 	f.Add("POST", "/", "x", "Accept", "a", "", uint16(5), uint16(1), "*")
+	f.Add("POST", "/", "x", "Accept", "a", "", uint16(36), uint16(0), " \r\n")
+	f.Add("POST", "/", "x", "Accept", "a", "accept ;host;x-amz-date", uint16(17), uint16(0), "Accept : b\r\n")
+	f.Add("POST", "/%22", "x", "Accept", "a", "", uint16(6), uint16(3), `"`)
 	f.Fuzz(func(t *testing.T, method, uri, body, name, value, list string, position, length uint16, insert string) {
 		m := message{method, uri, body, [][2]string{{"Host", "sts.example"}, {"X-Amz-Date", c}, {name, value}}, list}
 		wire := []byte(m.wire())

@@ -31,8 +31,8 @@ const (
 // A Signed is what a verified request was signed with.
 type Signed struct{ AccessKey, Region, Service string }
 
-// VerifyRequest checks the Authorization header of a request to an AWS API,
-// whose body has been read into body, at now. Everything that could change the
+// VerifyRequest checks the Authorization header of a request to an AWS API as a
+// server has received it, whose body has been read into body, at now. Everything that could change the
 // request's meaning must be under the signature: method, path, query, host, body
 // and every x-amz- header. Signatures in the query string are not accepted. The
 // error is a *Refusal.
@@ -145,34 +145,31 @@ func (a *authorization) checkSignature(r *http.Request, body []byte, secret, tim
 	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != payloadHash {
 		return refuse(WrongPayloadHash, "X-Amz-Content-Sha256 is not the hash of the body")
 	}
-	// A path, or http://host/path: what else net/http reads, as sts: and CONNECT's
-	// host:443, would count as the path / here.
-	if u := r.URL; u.Opaque != "" || u.User != nil || (u.Scheme == "") != (u.Host == "") {
-		return refuse(BadAuthorization, "the request line has neither a path nor a whole URL")
+	// The request line as it came: in r.URL several are one, such as /" and /%22, or
+	// sts: and CONNECT's sts.example:443 and /.
+	target, whole := r.RequestURI, false
+	if r.URL.Host != "" {
+		target, whole = strings.CutPrefix(target, "http://"+r.URL.Host)
 	}
-	query, err := requestQuery(r.URL.RawQuery)
+	path, rawQuery, _ := strings.Cut(target, "?")
+	if path == "" && whole {
+		path = "/"
+	}
+	if !strings.HasPrefix(path, "/") {
+		return refuse(BadAuthorization, "the request line has neither a path nor the URL of one")
+	}
+	query, err := requestQuery(rawQuery)
 	if err != nil {
 		return refuse(BadAuthorization, "the query string is not percent-encoded as it should be")
 	}
+	// Services other than S3 sign the path encoded once more.
+	canonicalPath := strings.ReplaceAll(encode(path), "%2F", "/")
 	want := signature(secret, a.scope, timestamp, strings.Join([]string{
-		r.Method, canonicalPath(r.URL), canonicalQuery(query), a.canonicalHeaders(r), strings.Join(a.headers, ";"), payloadHash}, "\n"))
+		r.Method, canonicalPath, canonicalQuery(query), a.canonicalHeaders(r), strings.Join(a.headers, ";"), payloadHash}, "\n"))
 	if !hmac.Equal(want[:], a.signature[:]) {
 		return refuse(WrongSignature, "the signature does not fit: another secret key, or the request was changed after it was signed")
 	}
 	return nil
-}
-
-// canonicalPath is the path as services other than S3 sign it: encoded once more.
-func canonicalPath(u *url.URL) string {
-	path := u.EscapedPath()
-	if path == "" {
-		return "/"
-	}
-	segments := strings.Split(path, "/")
-	for i, s := range segments {
-		segments[i] = encode(s)
-	}
-	return strings.Join(segments, "/")
 }
 
 func requestQuery(raw string) ([]parameter, error) {

@@ -165,10 +165,8 @@ type parameter struct{ name, value string }
 // by encoded name, then by encoded value.
 func canonicalQuery(parameters []parameter) string {
 	pairs := make([]string, len(parameters))
-	size := 0
 	for i, p := range parameters {
 		pairs[i] = encode(p.name) + "=" + encode(p.value)
-		size += len(pairs[i]) + 1
 	}
 	// "=" sorts after the hyphen but before every letter, so names of which one
 	// begins with the other are compared by themselves.
