@@ -1,8 +1,6 @@
 package gate
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -14,28 +12,27 @@ import (
 // refused.
 const reasonReused = "token-reused"
 
-// used remembers tokens until they have expired, by the hash of what they say: the
-// same signature can be printed in several ways. AWS forbids no reuse: within its
-// 15 minutes a token opens any number of connections.
+// used remembers tokens until they have expired, by what they say: the same signature
+// can be printed in several ways. AWS forbids no reuse: within its 15 minutes a token
+// opens any number of connections.
 type used struct {
-	mu    sync.Mutex // guards below
-	until map[[sha256.Size]byte]time.Time
-	sweep time.Time
+	mu     sync.Mutex // guards below
+	tokens map[sigv4.Claims]bool
+	sweep  time.Time
 }
 
 // first notes a token and is whether it had not been noted before.
 func (u *used) first(token sigv4.Claims, now time.Time) bool {
-	hash := sha256.Sum256(fmt.Appendf(nil, "%#v", token))
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.until == nil {
-		u.until = map[[sha256.Size]byte]time.Time{}
+	if u.tokens == nil {
+		u.tokens = map[sigv4.Claims]bool{}
 	}
 	if now.After(u.sweep) {
-		maps.DeleteFunc(u.until, func(_ [sha256.Size]byte, until time.Time) bool { return now.After(until) })
+		maps.DeleteFunc(u.tokens, func(c sigv4.Claims, _ bool) bool { return now.After(c.Expires) })
 		u.sweep = now.Add(time.Minute)
 	}
-	_, again := u.until[hash]
-	u.until[hash] = token.Expires
+	again := u.tokens[token]
+	u.tokens[token] = true
 	return !again
 }
