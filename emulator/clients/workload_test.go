@@ -364,7 +364,7 @@ func holding(subject, audience string, claims map[string]any) func(*testing.T, *
 		must(t, err)
 		file := filepath.Join(t.TempDir(), "token")
 		must(t, os.WriteFile(file, []byte(token), 0o600))
-		return append(started(emulator.IRSA)(t, srv), "AWS_WEB_IDENTITY_TOKEN_FILE="+file)
+		return append(started(emulator.IRSA)(t, srv), "AWS_WEB_IDENTITY_TOKEN_FILE="+file, "AWS_MAX_ATTEMPTS=1") // three may take longer than a connection waits
 	}
 }
 
