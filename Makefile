@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 10000x
 
-.PHONY: demo demo-check ready test lint unit clients fuzz bench bench-proxy soak lambda dist dist-check
+.PHONY: demo demo-check ready test lint unit unit-race unit-setup clients fuzz bench bench-proxy soak lambda dist dist-check
 
 demo:
 	go run ./cmd/rediam demo
@@ -100,9 +100,13 @@ lint:
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
+# Tests wait more than they compute, so that there are more packages at once than cores.
 # internal/setup has one goroutine, and makes several hundred accounts.
 unit:
-	go test -race $$(go list ./... | grep -v /internal/setup$$)
+	$(MAKE) -j 2 unit-race unit-setup
+unit-race:
+	go test -race -p 4 $$(go list ./... | grep -v /internal/setup$$)
+unit-setup:
 	go test ./internal/setup
 
 # Every Go client for 15 lives of a connection, and 1,000 connections that are
