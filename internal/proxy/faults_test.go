@@ -70,16 +70,20 @@ func oddTLS(t *testing.T, config *tls.Config, change func(*proxy.Proxy), answer 
 	return front.Addr().String(), of
 }
 
-// A server that says why and closes has said why.
+// A server that says why and closes has said why, even if it says nothing when it is
+// asked again.
 func TestTheReasonOfAServerThatClosesIsTold(t *testing.T) {
 	if eachDriver(t, TestTheReasonOfAServerThatClosesIsTold) {
 		return
 	}
 	var tries atomic.Int64
-	addr, _ := odd(t, func(p *proxy.Proxy) { p.ConnectTime = time.Second }, func(conn net.Conn) {
-		tries.Add(1)
+	addr, _ := odd(t, func(p *proxy.Proxy) { p.ConnectTime = 2 * time.Second }, func(conn net.Conn) {
 		conn.Read(make([]byte, 4096))
-		io.WriteString(conn, "-ERR max number of clients reached\r\n")
+		if tries.Add(1) == 1 {
+			io.WriteString(conn, "-ERR max number of clients reached\r\n")
+		} else {
+			io.Copy(io.Discard, conn)
+		}
 	})
 	p := connect(t, addr)
 	io.WriteString(p, "PING\r\n")

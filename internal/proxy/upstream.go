@@ -54,6 +54,8 @@ func (p *Proxy) Check(ctx context.Context) error {
 func (p *Proxy) signIn(ctx context.Context, client net.Conn) (*dial.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.connectTime())
 	defer cancel()
+	end, _ := ctx.Deadline()
+	var former error
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		started := time.Now()
 		conn, err := p.open(ctx, client)
@@ -63,6 +65,10 @@ func (p *Proxy) signIn(ctx context.Context, client net.Conn) (*dial.Conn, error)
 			p.health.succeeded()
 			return conn, nil
 		}
+		if former != nil && !time.Now().Before(end) {
+			err = former // that the time is up says less
+		}
+		former = err
 		p.health.failed(err)
 		if !passing(err) || !sleep(ctx, jittered(pause)) {
 			return nil, err

@@ -28,11 +28,13 @@ type idp struct {
 	key         *ecdsa.PrivateKey
 	certificate []byte
 	provider    string // ARN
+	now         time.Time
 }
 
 func newIDP(t testing.TB) idp {
 	t.Helper()
 	i := idp{World: world.New("", "")}
+	i.now = i.Now().UTC()
 	i.key, i.certificate = newCertificate(t)
 	made, err := i.CreateSAMLProvider("corp", metadataOf(i.certificate), nil)
 	must(t, err)
@@ -65,7 +67,7 @@ func metadataOf(certificates ...[]byte) string {
 
 // assertion is a good one, with pieces of its text replaced.
 func (i idp) assertion(replace ...string) *etree.Element {
-	now := i.Now().UTC()
+	now := i.now
 	later := now.Add(5 * time.Minute).Format(time.RFC3339)
 	text := fmt.Sprintf(`<saml:Assertion xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" ID="_a1" IssueInstant="%s" Version="2.0"><saml:Issuer>%s</saml:Issuer><saml:Subject><saml:NameID Format="urn:oasis:names:tc:SAML:2.0:nameid-format:persistent">me</saml:NameID><saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData NotOnOrAfter="%s" Recipient="https://signin.aws.amazon.com/saml"/></saml:SubjectConfirmation></saml:Subject><saml:Conditions NotBefore="%s" NotOnOrAfter="%s"><saml:AudienceRestriction><saml:Audience>urn:amazon:webservices</saml:Audience></saml:AudienceRestriction></saml:Conditions><saml:AuthnStatement AuthnInstant="%s"/><saml:AttributeStatement><saml:Attribute Name="https://aws.amazon.com/SAML/Attributes/Role"><saml:AttributeValue>%s,%s</saml:AttributeValue></saml:Attribute><saml:Attribute Name="https://aws.amazon.com/SAML/Attributes/RoleSessionName"><saml:AttributeValue>me@example.com</saml:AttributeValue></saml:Attribute></saml:AttributeStatement></saml:Assertion>`,
 		now.Format(time.RFC3339), entity, later, now.Format(time.RFC3339), later, now.Format(time.RFC3339), i.RoleARN("app"), i.provider)
@@ -226,7 +228,7 @@ func TestSignatureWrappingIsRefused(t *testing.T) {
 
 func TestBadSAMLResponsesAreRefused(t *testing.T) {
 	i := newIDP(t)
-	now := i.Now().UTC()
+	now := i.now
 	const attributes, role, session = `<saml:AttributeStatement>`, "https://aws.amazon.com/SAML/Attributes/Role\"", "https://aws.amazon.com/SAML/Attributes/RoleSessionName"
 	attribute := func(name, value string) string {
 		return attributes + `<saml:Attribute Name="https://aws.amazon.com/SAML/Attributes/` + name + `"><saml:AttributeValue>` + value + `</saml:AttributeValue></saml:Attribute>`
